@@ -1,0 +1,73 @@
+// Package backend is the contract between the server and whatever computes. A
+// [Backend] is a way to compute (the CPU engine, MLX, llama.cpp's library); an
+// [Engine] is one model loaded on one backend; the [Manager] is the only door
+// through which the rest of the program reaches either.
+//
+// An engine's heart is one method, [Engine.Run], which takes a [Batch] of spans
+// from many sequences. A prefill chunk is a long span, a decode step a span of
+// one token, the check of a speculated draft a span of k+1.
+//
+// Package backendtest proves each promise made here on any engine.
+package backend
+
+import (
+	"context"
+
+	"github.com/inferflux/inferflux/checkpoint"
+)
+
+// Backend is a way to compute. Implementations register themselves with
+// [Register] in an init function and must describe themselves without loading
+// anything.
+type Backend interface {
+	// Name is the name used in configuration: "cpu", "mlx", "cuda".
+	Name() string
+	// Describe says what this backend is on this machine and whether it can run.
+	Describe(ctx context.Context) Description
+	// Load makes an engine for a checkpoint. The engine may keep reading the
+	// checkpoint, which must stay open until the engine is closed.
+	Load(ctx context.Context, c checkpoint.Checkpoint, opts LoadOptions) (Engine, error)
+}
+
+// Description is what a backend says of itself.
+type Description struct {
+	Name    string `json:"name"`
+	Device  string `json:"device"`            // "Intel Xeon, 2 threads, AVX-512 VNNI"
+	Version string `json:"version"`           // of the engine or native library
+	Library string `json:"library,omitempty"` // path of the native library, if any
+	Ready   bool   `json:"ready"`
+	Reason  string `json:"reason,omitempty"` // why it isn't ready
+	Remedy  string `json:"remedy,omitempty"` // what to do about it
+}
+
+// LoadOptions are the settings of an engine. A zero value means the default.
+type LoadOptions struct {
+	// Context is the largest number of positions of one sequence; 0 means the
+	// model's own context length.
+	Context int
+	// KVTokens is the number of positions the engine keeps for all sequences
+	// together; 0 lets the engine choose.
+	KVTokens int
+	// KVType is the element type of the KV cache: "", "f16" or "f32".
+	KVType string
+	// MaxBatchTokens is the largest number of tokens in one batch; 0 means 512.
+	MaxBatchTokens int
+	// Threads is the number of threads of a CPU engine; 0 means one per core.
+	Threads int
+	// Progress, if set, is told how much of the weights is loaded, 0 to 1.
+	Progress func(fraction float64)
+}
+
+// Capabilities are promises, each proven by backendtest on that engine. The
+// scheduler and the API obey every one. The JSON names are part of the API.
+type Capabilities struct {
+	StructuredOutput    bool `json:"supports_structured_output"`
+	SpeculativeDecoding bool `json:"supports_speculative_decoding"`
+	KVPrefixCopy        bool `json:"supports_kv_prefix_copy"`
+	Multimodal          bool `json:"supports_multimodal"`
+	Logprobs            bool `json:"supports_logprobs"`
+	Embeddings          bool `json:"supports_embeddings"`
+	KVExport            bool `json:"supports_kv_export"`
+	MixedBatch          bool `json:"supports_mixed_batch"`
+	DeviceSampling      bool `json:"supports_device_sampling"`
+}

@@ -1,0 +1,116 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/inferflux/inferflux/model"
+)
+
+// Engine is one model loaded on one backend. Run and the KV methods are called
+// from one goroutine at a time (the scheduler's); Model, Capabilities and
+// Description may be called from any.
+type Engine interface {
+	Model() model.Config
+	Description() Description
+	Capabilities() Capabilities
+	// Context is the largest number of positions of one sequence.
+	Context() int
+	// MaxBatchTokens is the largest number of tokens in one batch.
+	MaxBatchTokens() int
+	KV() KV
+	// Run computes a batch: it appends each span's tokens to its sequence's KV
+	// and fills in the logits that the span wants. On an error no sequence has
+	// grown (a sequence's length is what it was before), and the engine can be
+	// used again, unless the error wraps ErrEngineFailed. A cancelled ctx makes
+	// Run return early with ctx's error.
+	Run(ctx context.Context, b *Batch) error
+	// Close waits for Run to return and frees everything.
+	Close() error
+}
+
+// SeqID names a sequence in an engine's KV.
+type SeqID int32
+
+// LogitsWanted says which positions of a span need logits.
+type LogitsWanted uint8
+
+// The choices.
+const (
+	NoLogits   LogitsWanted = iota
+	LastLogits              // of the span's last token
+	AllLogits               // of every token
+)
+
+// Span is a run of tokens of one sequence. A batch may hold at most one span of
+// a sequence.
+type Span struct {
+	Seq SeqID
+	// Pos is the position of the first token; it must equal the sequence's
+	// present length.
+	Pos    int
+	Tokens []int32
+	Want   LogitsWanted
+	// Logits is set by Run: one row of vocabulary size for every wanted
+	// position. The rows belong to the engine and are valid until the next Run;
+	// the caller may change their values in place (a sampler does).
+	Logits [][]float32
+}
+
+// Batch is what one Run computes. Reuse it from step to step.
+type Batch struct{ Spans []Span }
+
+// Tokens is the number of tokens in the batch.
+func (b *Batch) Tokens() int {
+	n := 0
+	for i := range b.Spans {
+		n += len(b.Spans[i].Tokens)
+	}
+	return n
+}
+
+// KV is an engine's memory of sequences.
+type KV interface {
+	// Reserve makes a sequence of length 0 with room for the given number of
+	// positions; the room is guaranteed until Free. ErrKVFull means that it
+	// doesn't fit now, any other error that it never will.
+	Reserve(positions int) (SeqID, error)
+	// Grow changes the room of a sequence to at least the given number.
+	Grow(seq SeqID, positions int) error
+	// Free forgets a sequence. Freeing an unknown one is an error.
+	Free(seq SeqID) error
+	// Len is the number of positions that a sequence holds.
+	Len(seq SeqID) int
+	// Truncate shortens a sequence to its first n positions, keeping its room.
+	Truncate(seq SeqID, n int) error
+	// CopyPrefix makes the first n positions of src those of dst, which must be
+	// empty and have room. On engines with KVPrefixCopy only.
+	CopyPrefix(dst, src SeqID, n int) error
+	// Export writes a sequence in the common format (see KVHeader). On engines
+	// with KVExport only.
+	Export(seq SeqID, w io.Writer) error
+	// Import reads a sequence into dst, which must be empty and have room. What
+	// doesn't match the model or is damaged gives an error and changes nothing.
+	Import(dst SeqID, r io.Reader) error
+	// Usage says how full the memory is.
+	Usage() KVUsage
+}
+
+// KVUsage counts positions. Reserved ones are promised to sequences, used ones
+// hold values (a shared page counts once).
+type KVUsage struct {
+	Capacity, Reserved, Used int
+	Sequences                int
+	BytesPerToken            int
+}
+
+// Errors a caller branches on.
+var (
+	// ErrKVFull: the reservation doesn't fit now, but would in an empty engine.
+	ErrKVFull = errors.New("kv cache is full")
+	// ErrUnsupported: the engine lacks the capability for this call.
+	ErrUnsupported = errors.New("not supported by this engine")
+	// ErrEngineFailed: the engine can't be used any more and must be reloaded.
+	ErrEngineFailed = errors.New("engine failed")
+)

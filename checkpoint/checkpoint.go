@@ -1,0 +1,58 @@
+// Package checkpoint is what a model file or folder looks like to the rest of
+// the program: metadata by key and tensors by name, as mapped bytes. The
+// formats live in sub-packages (gguf now; safetensors and npz have their place
+// beside it) and trust nothing they read.
+package checkpoint
+
+import (
+	"io"
+
+	"github.com/inferflux/inferflux/tensor"
+)
+
+// Format says how a checkpoint is written, which decides how its
+// hyper-parameters and tensors are named.
+type Format string
+
+// The formats.
+const (
+	GGUF Format = "gguf"
+	// HuggingFace is a folder with config.json and safetensors (or npz) files.
+	HuggingFace Format = "huggingface"
+)
+
+// Checkpoint is an open model file or folder. It is safe for concurrent
+// reading. Close unmaps it: tensors it gave out are invalid from then on.
+type Checkpoint interface {
+	io.Closer
+	// Format is the naming scheme of metadata and tensors.
+	Format() Format
+	// Path is the file (the first of a split set) or folder, for messages.
+	Path() string
+	// Size is the number of bytes on disk, all parts together.
+	Size() int64
+	// Fingerprint identifies the model's content: equal for equal files, with
+	// overwhelming probability different otherwise. It guards exported KV.
+	Fingerprint() string
+	// Metadata are the file's key-value pairs.
+	Metadata() Metadata
+	// Tensors lists every tensor in file order.
+	Tensors() []Entry
+	// Tensor finds one by name.
+	Tensor(name string) (tensor.Tensor, bool)
+}
+
+// Entry is one row of a checkpoint's table of contents.
+type Entry struct {
+	Name   string
+	Type   tensor.Type
+	Shape  []int // outermost first
+	File   string
+	Offset int64 // from the start of File
+	Bytes  int64
+}
+
+// Releaser is implemented by checkpoints that can drop a tensor's bytes from
+// resident memory once they were copied elsewhere. Reading them again is still
+// allowed; it only costs a page fault.
+type Releaser interface{ Release(t tensor.Tensor) }

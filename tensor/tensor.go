@@ -1,0 +1,43 @@
+// Package tensor names the element types and block layouts in which model
+// weights are stored, and describes a tensor as plain data: a name, a type, a
+// shape and bytes. It does no arithmetic beyond turning stored blocks into
+// float32 ([Dequantize]) and knows nothing of files, devices or models.
+//
+// Shapes are written outermost dimension first, as in PyTorch and MLX: a linear
+// layer's weight is [out, in], and its rows are contiguous.
+package tensor
+
+import "fmt"
+
+// Tensor is one stored tensor. Data is the tensor's bytes in the layout of
+// Type, rows contiguous, usually a view of a memory-mapped file: it must not be
+// written to and is valid only while the checkpoint it came from is open.
+type Tensor struct {
+	Name  string
+	Type  Type
+	Shape []int // outermost first
+	Data  []byte
+}
+
+// Cols is the length of a row: the innermost dimension (1 for a scalar).
+func (t Tensor) Cols() int {
+	if len(t.Shape) == 0 {
+		return 1
+	}
+	return t.Shape[len(t.Shape)-1]
+}
+
+// Rows is the number of rows: the product of all dimensions but the innermost.
+func (t Tensor) Rows() int {
+	n := 1
+	for _, d := range t.Shape[:max(len(t.Shape)-1, 0)] {
+		n *= d
+	}
+	return n
+}
+
+// Elems is the number of elements.
+func (t Tensor) Elems() int { return t.Rows() * t.Cols() }
+
+// String describes the tensor as `name [out, in] TYPE`.
+func (t Tensor) String() string { return fmt.Sprintf("%s %v %s", t.Name, t.Shape, t.Type) }
