@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Makes the tiny llama-family checkpoints and the logits they must give.
+
+Each model is random, made and run by Hugging Face transformers in float32, and
+written as GGUF under llama.cpp's names and conventions (the rows of q and k are
+permuted for interleaved rotary pairs; Llama 3's rotary scaling is stored as
+rope_freqs.weight). For NAME this leaves
+
+    NAME.gguf    the model, with a byte-level tokenizer and a ChatML template
+    NAME.json    the 64 token ids that were run, and the sha256 of NAME.gguf
+    NAME.f32     logits [64, vocab], little-endian float32
+
+Run with:  pip install torch transformers gguf numpy  &&  python3 make.py
+"""
+import hashlib, json, math, pathlib
+import numpy as np
+import torch
+from gguf import GGUFWriter
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+HERE = pathlib.Path(__file__).parent
+POSITIONS = 64
+TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+            "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+
+
+def byte_alphabet():
+    """GPT-2's printable stand-in for each byte."""
+    keep = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    out, extra = {b: chr(b) for b in keep}, 0
+    for b in range(256):
+        if b not in out:
+            out[b] = chr(256 + extra)
+            extra += 1
+    return [out[b] for b in range(256)]
+
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+MERGES = ["t h", "th e", "a n", "an d", "i n"]
+TOKENS = SPECIAL + byte_alphabet() + [m.replace(" ", "") for m in MERGES]
+VOCAB = len(TOKENS)
+
+BASE = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=4, max_position_embeddings=256, rms_norm_eps=1e-5, bos_token_id=0, eos_token_id=2, pad_token_id=0)
+
+
+def rope(theta, **scaling):
+    return dict(rope_theta=theta, rope_type="default", **scaling) if "rope_type" not in scaling else dict(rope_theta=theta, **scaling)
+
+
+MODELS = {
+    # Llama 1: every head has its own keys, separate output layer.
+    "llama-mha": (LlamaForCausalLM, LlamaConfig(**BASE, rope_parameters=rope(10000.0), tie_word_embeddings=False)),
+    # SmolLM2: grouped heads, output tied to the embedding.
+    "llama-gqa-tied": (LlamaForCausalLM, LlamaConfig(**{**BASE, "num_key_value_heads": 2}, rope_parameters=rope(100000.0), tie_word_embeddings=True)),
+    # Llama 3.1: scaled rotary frequencies, and heads wider than hidden/heads.
+    "llama3-rope": (LlamaForCausalLM, LlamaConfig(**{**BASE, "num_key_value_heads": 1}, head_dim=16, tie_word_embeddings=False, rope_parameters=rope(
+        500000.0, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32))),
+    # Position interpolation, with biases on the attention's projections.
+    "llama-linear-bias": (LlamaForCausalLM, LlamaConfig(**{**BASE, "num_key_value_heads": 2}, attention_bias=True, tie_word_embeddings=False,
+                                                        rope_parameters=rope(10000.0, rope_type="linear", factor=4.0))),
+    # Mistral 7B v0.1: a token sees only the 16 before it, itself included.
+    "mistral-window": (MistralForCausalLM, MistralConfig(**{**BASE, "num_key_value_heads": 2}, sliding_window=16, rope_parameters=rope(10000.0), tie_word_embeddings=False)),
+}
+
+
+def permute(w, heads):
+    """Rows of one head from (half, half) to interleaved pairs."""
+    return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
+
+
+def llama3_factors(cfg, dim):
+    p = cfg.rope_parameters
+    low, high = p["original_max_position_embeddings"] / p["low_freq_factor"], p["original_max_position_embeddings"] / p["high_freq_factor"]
+    out = []
+    for i in range(0, dim, 2):
+        wave = 2 * math.pi * p["rope_theta"] ** (i / dim)
+        if wave < high:
+            out.append(1.0)
+        elif wave > low:
+            out.append(p["factor"])
+        else:
+            smooth = (p["original_max_position_embeddings"] / wave - p["low_freq_factor"]) / (p["high_freq_factor"] - p["low_freq_factor"])
+            out.append(1.0 / ((1 - smooth) / p["factor"] + smooth))
+    return np.array(out, np.float32)
+
+
+def write(path, cfg, state):
+    w = GGUFWriter(str(path), "llama")
+    head_dim = getattr(cfg, "head_dim", None) or cfg.hidden_size // cfg.num_attention_heads
+    w.add_name(path.stem)
+    w.add_context_length(cfg.max_position_embeddings)
+    w.add_embedding_length(cfg.hidden_size)
+    w.add_block_count(cfg.num_hidden_layers)
+    w.add_feed_forward_length(cfg.intermediate_size)
+    w.add_head_count(cfg.num_attention_heads)
+    w.add_head_count_kv(cfg.num_key_value_heads)
+    w.add_layer_norm_rms_eps(cfg.rms_norm_eps)
+    w.add_rope_freq_base(cfg.rope_parameters["rope_theta"])
+    w.add_rope_dimension_count(head_dim)
+    w.add_vocab_size(cfg.vocab_size)
+    w.add_file_type(0)
+    if head_dim * cfg.num_attention_heads != cfg.hidden_size:
+        w.add_key_length(head_dim)
+        w.add_value_length(head_dim)
+    if getattr(cfg, "sliding_window", None):
+        w.add_sliding_window(cfg.sliding_window)
+    kind = cfg.rope_parameters["rope_type"]
+    if kind == "linear":
+        from gguf import RopeScalingType
+        w.add_rope_scaling_type(RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(cfg.rope_parameters["factor"])
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("smollm")
+    w.add_token_list(TOKENS)
+    w.add_token_types([3] * len(SPECIAL) + [1] * (VOCAB - len(SPECIAL)))
+    w.add_token_merges(MERGES)
+    w.add_bos_token_id(0)
+    w.add_eos_token_id(2)
+    w.add_add_bos_token(False)
+    w.add_chat_template(TEMPLATE)
+    names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
+    parts = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+             "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+             "mlp.down_proj": "ffn_down"}
+    if kind == "llama3":
+        w.add_tensor("rope_freqs.weight", llama3_factors(cfg, head_dim))
+    for name, t in state.items():
+        a = t.numpy().astype(np.float32)
+        if name in names:
+            if name == "lm_head.weight" and cfg.tie_word_embeddings:
+                continue
+            w.add_tensor(names[name], a)
+            continue
+        _, _, layer, rest = name.split(".", 3)
+        stem, leaf = rest.rsplit(".", 1)
+        if stem == "self_attn.q_proj":
+            a = permute(a, cfg.num_attention_heads)
+        elif stem == "self_attn.k_proj":
+            a = permute(a, cfg.num_key_value_heads)
+        w.add_tensor(f"blk.{layer}.{parts[stem]}.{leaf}", np.ascontiguousarray(a))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+for seed, (name, (cls, cfg)) in enumerate(MODELS.items()):
+    torch.manual_seed(1000 + seed)
+    cfg._attn_implementation = "eager"
+    model = cls(cfg).float().eval()
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            if "norm" in key:
+                p.copy_(1 + 0.2 * torch.randn_like(p))
+            elif key.endswith("bias"):
+                p.copy_(0.5 * torch.randn_like(p))
+            else:
+                p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
+        ids = torch.randint(0, VOCAB, (1, POSITIONS))
+        logits = model(ids).logits[0].float().numpy()
+    write(HERE / f"{name}.gguf", cfg, model.state_dict())
+    logits.astype("<f4").tofile(HERE / f"{name}.f32")
+    (HERE / f"{name}.json").write_text(json.dumps({
+        "tokens": ids[0].tolist(), "vocab": VOCAB,
+        "sha256": hashlib.sha256((HERE / f"{name}.gguf").read_bytes()).hexdigest()}) + "\n")
+    print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}], {(HERE / f'{name}.gguf').stat().st_size} bytes")
