@@ -5,7 +5,7 @@ BIN           := bin
 CACHE         := .cache
 TOOLS         := $(CURDIR)/$(CACHE)/tools
 GOLANGCI      := $(TOOLS)/golangci-lint
-GOLANGCI_VER  := v2.6.2
+GOLANGCI_VER  := v2.15.0
 FUZZTIME      ?= 60s
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
