@@ -1,6 +1,6 @@
 module github.com/inferflux/inferflux
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/ardanlabs/jinja v1.5.0 // indirect

@@ -2,6 +2,16 @@
 // the program: metadata by key and tensors by name, as mapped bytes. The
 // formats live in sub-packages (gguf now; safetensors and npz have their place
 // beside it) and trust nothing they read.
+//
+// [Open] recognises the format by looking at the file. A format is known once
+// its package is imported, as image formats are:
+//
+//	import _ "github.com/inferflux/inferflux/checkpoint/gguf"
+//
+//	c, err := checkpoint.Open("model.gguf")
+//	defer c.Close()
+//	layers, ok := c.Metadata().Int("llama.block_count")
+//	t, ok := c.Tensor("token_embd.weight")
 package checkpoint
 
 import (
@@ -36,9 +46,10 @@ type Checkpoint interface {
 	Fingerprint() string
 	// Metadata are the file's key-value pairs.
 	Metadata() Metadata
-	// Tensors lists every tensor in file order.
+	// Tensors lists every tensor in file order. The shapes are shared: they
+	// must not be changed.
 	Tensors() []Entry
-	// Tensor finds one by name.
+	// Tensor finds one by name. Its bytes and shape must not be changed.
 	Tensor(name string) (tensor.Tensor, bool)
 }
 
