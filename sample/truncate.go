@@ -1,0 +1,119 @@
+package sample
+
+import (
+	"cmp"
+	"slices"
+)
+
+// buckets is the number of equal slices that the range of logits in play is cut
+// into. With 1,024 a typical row has its threshold in a bucket of a few dozen
+// tokens.
+const buckets = 1024
+
+// truncation finds the tokens that top-k and top-p keep. Tokens are counted (or
+// weighed) by their distance from the best logit; only those in the bucket that
+// the threshold falls into are sorted.
+type truncation struct {
+	best    float64 // the largest logit
+	span    float64 // how far under it a token may lie to be in play, in logits
+	inverse float64 // 1/temperature
+
+	mass  [buckets]float64
+	ids   []int32
+	edge  []scored
+	scale float64
+}
+
+type scored struct {
+	id int32
+	x  float32
+}
+
+// topK keeps the k largest logits.
+func (t *truncation) topK(r row, k int) row {
+	t.clear()
+	for _, x := range r.x {
+		if d := t.best - float64(x); d <= t.span {
+			t.mass[int(d*t.scale)]++
+		}
+	}
+	return t.keep(r, float64(k), func(float32) float64 { return 1 })
+}
+
+// topP keeps the fewest of the largest logits that together hold p of the row's
+// probability.
+func (t *truncation) topP(r row, p float64) row {
+	t.clear()
+	for _, x := range r.x {
+		if d := t.best - float64(x); d <= t.span {
+			t.mass[int(d*t.scale)] += expNeg(min(d*t.inverse, reach))
+		}
+	}
+	total := 0.0
+	for _, m := range t.mass {
+		total += m
+	}
+	return t.keep(r, p*total, func(x float32) float64 {
+		return expNeg(min((t.best-float64(x))*t.inverse, reach))
+	})
+}
+
+func (t *truncation) clear() {
+	clear(t.mass[:])
+	t.scale = 0
+	if t.span > 0 {
+		t.scale = (buckets - 1) / t.span
+	}
+}
+
+// keep gathers, from the best down, tokens until their weights reach want. The
+// result lies in r.x's own memory: whole buckets first, in the row's order, then
+// what the last bucket gives.
+func (t *truncation) keep(r row, want float64, weight func(float32) float64) row {
+	sum, last := 0.0, 0
+	for ; last < buckets-1 && sum+t.mass[last] < want; last++ {
+		sum += t.mass[last]
+	}
+
+	kept := row{ids: t.ids[:0], x: r.x[:0]}
+	t.edge = t.edge[:0]
+	// A compare against a logit just under the last bucket spares most of the row
+	// the arithmetic.
+	floor := negInf
+	if t.scale > 0 {
+		floor = float32(t.best - float64(last+2)/t.scale)
+	}
+	for i, x := range r.x {
+		if x < floor {
+			continue
+		}
+		d := t.best - float64(x)
+		if !(d <= t.span) {
+			continue
+		}
+		switch b := int(d * t.scale); {
+		case b < last:
+			id := r.token(i) // before the place it is read from is overwritten
+			kept.ids = append(kept.ids, id)
+			kept.x = append(kept.x, x)
+		case b == last:
+			t.edge = append(t.edge, scored{r.token(i), x})
+		}
+	}
+	slices.SortFunc(t.edge, func(a, b scored) int {
+		if a.x != b.x {
+			return cmp.Compare(b.x, a.x)
+		}
+		return cmp.Compare(a.id, b.id)
+	})
+	for _, e := range t.edge {
+		if sum >= want && len(kept.ids) > 0 {
+			break
+		}
+		sum += weight(e.x)
+		kept.ids = append(kept.ids, e.id)
+		kept.x = append(kept.x, e.x)
+	}
+	t.ids = kept.ids
+	return kept
+}
