@@ -8,7 +8,8 @@ type Metadata interface {
 	// Keys in file order.
 	Keys() []string
 	// Value is the stored value: string, bool, int64, uint64, float64, or a
-	// slice ([]string, []bool, []int64, []uint64, []float64, [][]…any).
+	// slice ([]string, []bool, []int64, []uint64, []float64; an array of arrays
+	// is a []any of these).
 	Value(key string) (any, bool)
 	String(key string) (string, bool)
 	Bool(key string) (bool, bool)

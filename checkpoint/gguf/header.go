@@ -26,9 +26,14 @@ const (
 // Both are from gguf.md. Data is aligned to 8 at least, so a tensor's elements
 // may be read as words.
 const (
+	alignmentKey     = "general.alignment"
 	defaultAlignment = 32
 	minAlignment     = 8
+	maxAlignment     = 1 << 30
 )
+
+// align rounds n up to a multiple of a power of two.
+func align(n, alignment int) int { return (n + alignment - 1) &^ (alignment - 1) }
 
 // header is what a file says of itself before the data begins.
 type header struct {
@@ -126,13 +131,12 @@ func (c *cursor) metadata(h *header, n int) error {
 
 // alignment is that of tensors in the data section.
 func (c *cursor) alignment(h *header) (int, error) {
-	const key = "general.alignment"
-	v, ok := h.meta.values[key]
+	v, ok := h.meta.values[alignmentKey]
 	if !ok {
 		return defaultAlignment, nil
 	}
-	what := fmt.Sprintf("metadata %q", key)
-	want := fmt.Sprintf("a power of two from %d to %d", minAlignment, 1<<30)
+	what := fmt.Sprintf("metadata %q", alignmentKey)
+	want := fmt.Sprintf("a power of two from %d to %d", minAlignment, maxAlignment)
 	if v.array {
 		return 0, c.fail(v.at, what, want, "an array")
 	}
@@ -140,7 +144,7 @@ func (c *cursor) alignment(h *header) (int, error) {
 	if !ok {
 		return 0, c.fail(v.at, what, want, "a value that is no integer")
 	}
-	if n < minAlignment || n > 1<<30 || n&(n-1) != 0 {
+	if n < minAlignment || n > maxAlignment || n&(n-1) != 0 {
 		return 0, c.fail(v.at, what, want, fmt.Sprint(n))
 	}
 	return int(n), nil
@@ -237,7 +241,7 @@ func (c *cursor) tensor(t *info) error {
 
 // place finds every tensor's bytes in the file: aligned, inside it, and apart.
 func (c *cursor) place(h *header, alignment int) error {
-	start := (h.end + alignment - 1) &^ (alignment - 1)
+	start := align(h.end, alignment)
 	size := len(c.data)
 	for i := range h.tensors {
 		t := &h.tensors[i]

@@ -66,8 +66,7 @@ func readAll(r io.ReaderAt, size int) ([]byte, error) {
 // release lets the system drop the whole pages within data[from:to].
 func (m *mapping) release(from, to int) {
 	page := os.Getpagesize()
-	from = (from + page - 1) &^ (page - 1)
-	to &^= page - 1
+	from, to = align(from, page), to&^(page-1)
 	if m.mapped && from < to {
 		dontNeed(m.data[from:to])
 	}

@@ -1,6 +1,10 @@
 package gguf
 
-import "github.com/inferflux/inferflux/tensor"
+import (
+	"slices"
+
+	"github.com/inferflux/inferflux/tensor"
+)
 
 // tensorTypes are the tensor types as files number them (ggml.h, enum
 // ggml_type). Invalid stands for numbers that ggml gave up.
@@ -29,4 +33,10 @@ func tensorType(n uint32) tensor.Type {
 		return tensorTypes[n]
 	}
 	return tensor.Invalid
+}
+
+// typeNumber is the inverse; false for a type that files can't have.
+func typeNumber(t tensor.Type) (uint32, bool) {
+	n := slices.Index(tensorTypes[:], t)
+	return uint32(n), n >= 0 && t != tensor.Invalid
 }

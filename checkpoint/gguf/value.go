@@ -118,8 +118,8 @@ func (c *cursor) arrayOf(what string, depth int) (value, error) {
 			}
 		}
 	case typeArray:
-		for i := range n {
-			if _, err := c.arrayOf(what+"["+strconv.Itoa(i)+"]", depth+1); err != nil {
+		for range n {
+			if _, err := c.arrayOf(what, depth+1); err != nil {
 				return v, err
 			}
 		}
