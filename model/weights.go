@@ -1,0 +1,189 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/nn"
+	"github.com/inferflux/inferflux/tensor"
+)
+
+// Name is a tensor's name in either format; "%d" stands for the layer.
+type Name struct{ GGUF, HF string }
+
+func (n Name) in(f checkpoint.Format, layer int) string {
+	s := n.GGUF
+	if f == checkpoint.HuggingFace {
+		s = n.HF
+	}
+	return strings.Replace(s, "%d", fmt.Sprint(layer), 1)
+}
+
+// Part is one tensor of a stack that reads the same input: its name and rows.
+type Part struct {
+	Name Name
+	Rows int
+}
+
+// Weights gives an architecture its tensors by name, checks their shapes, and
+// has the backend's Loader make weights of them. It remembers everything that
+// is missing or misshapen.
+type Weights struct {
+	c      checkpoint.Checkpoint
+	l      nn.Loader // nil: only check
+	layer  int
+	used   map[string]bool
+	errs   []error
+	failed bool // the loader did
+}
+
+func newWeights(c checkpoint.Checkpoint, l nn.Loader) *Weights {
+	return &Weights{c: c, l: l, used: map[string]bool{}}
+}
+
+// Layer is the layer that names refer to from now on.
+func (w *Weights) Layer(i int) { w.layer = i }
+
+// Linear is one weight [sum of the parts' rows, in].
+func (w *Weights) Linear(in int, parts ...Part) nn.Weight {
+	ts, ok := w.tensors(in, parts)
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	return w.made(w.l.Linear(ts...))
+}
+
+// Bias is the vector that goes with Linear of the same parts, or the zero
+// Weight if the checkpoint has none of them. It may not have only some.
+func (w *Weights) Bias(parts ...Part) nn.Weight {
+	present := 0
+	for _, p := range parts {
+		if w.Has(p.Name) {
+			present++
+		}
+	}
+	if present == 0 {
+		return nn.Weight{}
+	}
+	return w.Vector(parts...)
+}
+
+// Embedding is the look-up table [rows, in].
+func (w *Weights) Embedding(in int, p Part) nn.Weight {
+	ts, ok := w.tensors(in, []Part{p})
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	return w.made(w.l.Embedding(ts[0]))
+}
+
+// Vector is the concatenation of the parts, each a vector of its Rows.
+func (w *Weights) Vector(parts ...Part) nn.Weight {
+	ts, ok := w.tensors(0, parts)
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	return w.made(w.l.Vector(ts...))
+}
+
+// Has reports whether the checkpoint has the tensor.
+func (w *Weights) Has(n Name) bool {
+	_, ok := w.c.Tensor(n.in(w.c.Format(), w.layer))
+	return ok
+}
+
+// Ignore marks tensors, by patterns as in path.Match, as known to be of no use.
+func (w *Weights) Ignore(patterns ...string) {
+	for _, t := range w.c.Tensors() {
+		for _, p := range patterns {
+			if ok, _ := path.Match(p, t.Name); ok {
+				w.used[t.Name] = true
+			}
+		}
+	}
+}
+
+// Floats reads a small tensor of n positive, finite numbers to the host.
+func (w *Weights) Floats(p Part) []float32 {
+	ts, ok := w.tensors(0, []Part{p})
+	if !ok {
+		return nil
+	}
+	out := make([]float32, p.Rows)
+	if err := tensor.Dequantize(out, ts[0].Type, ts[0].Data); err != nil {
+		w.errs = append(w.errs, fmt.Errorf("%s: %w", ts[0], err))
+		return nil
+	}
+	if i := slices.IndexFunc(out, func(v float32) bool { return !(v > 0) || math.IsInf(float64(v), 0) }); i >= 0 {
+		w.errs = append(w.errs, fmt.Errorf("%s: element %d is %g, expected a positive number", ts[0], i, out[i]))
+		return nil
+	}
+	return out
+}
+
+// tensors finds the parts and checks their shapes: [Rows, in], or [Rows] when
+// in is 0.
+func (w *Weights) tensors(in int, parts []Part) ([]tensor.Tensor, bool) {
+	ok := true
+	var ts []tensor.Tensor
+	for _, p := range parts {
+		name := p.Name.in(w.c.Format(), w.layer)
+		w.used[name] = true
+		t, found := w.c.Tensor(name)
+		want := []int{p.Rows, in}
+		if in == 0 {
+			want = want[:1]
+		}
+		switch {
+		case !found:
+			w.errs = append(w.errs, fmt.Errorf("%s %v is missing", name, want))
+		case !slices.Equal(t.Shape, want):
+			w.errs = append(w.errs, fmt.Errorf("%s has the shape %v, expected %v", name, t.Shape, want))
+		case !t.Type.CanDequantize():
+			w.errs = append(w.errs, fmt.Errorf("%s is stored as %s, which can't be read", name, t.Type))
+		default:
+			ts = append(ts, t)
+			continue
+		}
+		ok = false
+	}
+	return ts, ok
+}
+
+// made keeps the loader's first error; after it nothing more is loaded.
+func (w *Weights) made(made nn.Weight, err error) nn.Weight {
+	if err != nil {
+		w.failed = true
+		w.errs = append(w.errs, err)
+	}
+	return made
+}
+
+// finish reports what went wrong, or which tensors nobody asked for: they mean
+// that the model computes something that this program would leave out.
+func (w *Weights) finish() error {
+	if len(w.errs) > 0 {
+		return fmt.Errorf("load the tensors of %s: %w", w.c.Path(), errors.Join(w.errs...))
+	}
+	var extra []string
+	for _, t := range w.c.Tensors() {
+		if !w.used[t.Name] {
+			extra = append(extra, t.Name)
+		}
+	}
+	if len(extra) > 0 {
+		const most = 8
+		more := ""
+		if n := len(extra) - most; n > 0 {
+			extra, more = extra[:most], fmt.Sprintf(" and %d more", n)
+		}
+		return fmt.Errorf("load the tensors of %s: this architecture has no use for %s%s; the file is of a variant that isn't supported",
+			w.c.Path(), strings.Join(extra, ", "), more)
+	}
+	return nil
+}
