@@ -1,0 +1,160 @@
+package simd
+
+import "github.com/inferflux/inferflux/tensor"
+
+// record is a decoded block of a panel: what the product kernels read, the same
+// for all types. Code 4·lane+j of group g is that of column 4g+j of row lane.
+type record struct {
+	codes [groups][panelRows * groupCols]uint8
+	d     [2][panelRows]float32 // scale of the block, or of its halves
+	m     [2][panelRows]float32 // minimum likewise, for affine kinds
+	sum   [panelRows]float32    // sum of the weights of the block
+}
+
+// decodePortable decodes n blocks of a panel from block b0 on.
+func decodePortable(s *segment, p, b0, n int, dst []record) {
+	panel := s.panel(p)
+	for i := range n {
+		s.decodeBlock(panel, b0+i, &dst[i])
+	}
+}
+
+func (s *segment) decodeBlock(panel []byte, b int, r *record) {
+	f := s.format
+	size := f.bits() * panelRows * blockCols / 8
+	block := panel[b*size : (b+1)*size]
+	lowSize := f.low * panelRows * blockCols / 8
+	low, high := block[:lowSize], block[lowSize:]
+	for g := range groups {
+		codes := &r.codes[g]
+		vector, at := planePosition(f.low, g)
+		mask := uint8(1<<f.low - 1)
+		for i, v := range (*[64]byte)(low[vector*64:]) {
+			codes[i] = v >> at & mask
+		}
+		if f.high > 0 {
+			vector, at := planePosition(f.high, g)
+			mask := uint8(1<<f.high - 1)
+			for i, v := range (*[64]byte)(high[vector*64:]) {
+				codes[i] |= v >> at & mask << f.low
+			}
+		}
+		if f.levels != nil {
+			for i, c := range codes {
+				codes[i] = f.levels[c]
+			}
+		} else {
+			for i := range codes {
+				codes[i] += f.offset
+			}
+		}
+	}
+	f.blockScales(panel[s.scaleOffset:], b, r)
+	r.sumWeights(f.kind)
+}
+
+// sumWeights sets sum from the rest of the record.
+func (r *record) sumWeights(k kind) {
+	zero := int32(0)
+	if k&affine == 0 {
+		zero = signedZero
+	}
+	for lane := range panelRows {
+		var n [2]int32
+		for g := range groups {
+			for j := range groupCols {
+				n[g/4] += int32(r.codes[g][lane*groupCols+j]) - zero
+			}
+		}
+		if k&halves == 0 {
+			r.sum[lane] = r.d[0][lane] * float32(n[0]+n[1])
+			if k&affine != 0 {
+				r.sum[lane] = fma(r.m[0][lane], blockCols, r.sum[lane])
+			}
+			continue
+		}
+		r.sum[lane] = fma(r.d[1][lane], float32(n[1]), r.d[0][lane]*float32(n[0]))
+		if k&affine != 0 {
+			r.sum[lane] = fma(r.m[0][lane], blockCols/2, r.sum[lane])
+			r.sum[lane] = fma(r.m[1][lane], blockCols/2, r.sum[lane])
+		}
+	}
+}
+
+// blockScales reads the scales and minima of block b.
+func (f *format) blockScales(src []byte, b int, r *record) {
+	const vec16 = 2 * panelRows
+	perSpan := f.span() / blockCols
+	src = src[b/perSpan*f.scaleBytes():]
+	sub := b % perSpan
+	for lane := range panelRows {
+		d := le.Uint16(src[2*lane:])
+		if f.scales == scaleBF16 {
+			r.d[0][lane] = tensor.BF16ToF32(d)
+			continue
+		}
+		r.d[0][lane] = tensor.F16ToF32(d)
+		if f.kind&affine != 0 {
+			r.m[0][lane] = tensor.F16ToF32(le.Uint16(src[vec16+2*lane:]))
+		}
+	}
+	for lane := range panelRows {
+		d, m := r.d[0][lane], r.m[0][lane]
+		switch f.scales {
+		case scaleSuper:
+			scale := src[vec16:]
+			if f.kind&halves == 0 {
+				r.d[0][lane] = d * float32(int8(scale[sub*panelRows+lane]))
+				continue
+			}
+			r.d[0][lane] = d * float32(int8(scale[2*sub*panelRows+lane]))
+			r.d[1][lane] = d * float32(int8(scale[(2*sub+1)*panelRows+lane]))
+		case scaleMinSuper:
+			scale := src[2*vec16+2*sub*panelRows:]
+			r.d[0][lane] = d * float32(scale[lane])
+			r.m[0][lane] = -(m * float32(scale[panelRows+lane]))
+		case scaleMinSuperNib:
+			scale := src[2*vec16+2*sub*panelRows:]
+			for h := range 2 {
+				b := scale[h*panelRows+lane]
+				r.d[h][lane] = d * float32(b&15)
+				r.m[h][lane] = -(m * float32(b>>4))
+			}
+		}
+	}
+}
+
+// row dequantizes row i of the segment exactly.
+func (s *segment) row(dst []float32, i int) {
+	panel, lane := s.panel(i/panelRows), i%panelRows
+	if s.format == nil {
+		for c := range dst {
+			dst[c] = s.float.at(panel, c*panelRows+lane)
+		}
+		return
+	}
+	var recs [1]record
+	r := &recs[0]
+	k := s.format.kind
+	for b := range s.cols / blockCols {
+		active.decode(s, i/panelRows, b, 1, recs[:])
+		for c := range blockCols {
+			half := 0
+			if k&halves != 0 {
+				half = c / 16
+			}
+			q := float32(r.codes[c/groupCols][lane*groupCols+c%groupCols])
+			d := r.d[half][lane]
+			// The conversion keeps the compiler from fusing the operations.
+			if k&affine != 0 {
+				dst[b*blockCols+c] = float32(d*q) + r.m[half][lane]
+			} else {
+				dst[b*blockCols+c] = d * (q - signedZero)
+			}
+		}
+	}
+}
+
+// fma is a·b+c, rounded once (to float64 and from there, which differs from one
+// rounding in the rarest cases).
+func fma(a, b, c float32) float32 { return float32(float64(a)*float64(b) + float64(c)) }

@@ -1,0 +1,40 @@
+package simd
+
+// Tiers are the names of this machine's tiers.
+func Tiers() []string {
+	var names []string
+	for _, t := range tiers {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// ForceTier makes a tier the one in use until restore is called.
+func ForceTier(name string) (restore func()) {
+	old := active
+	t, err := chooseTier(name)
+	if err != nil {
+		panic(err)
+	}
+	active = t
+	return func() { active = old }
+}
+
+// ChooseTier is what INFERFLUX_SIMD=name would choose.
+func ChooseTier(name string) (string, error) {
+	t, err := chooseTier(name)
+	return t.name, err
+}
+
+// Quantized is what the int8 form of row r stands for, and the step d of each of
+// its blocks.
+func (a *Activations) Quantized(r int) (x, steps []float32) {
+	for b := range a.blocks {
+		q, s := a.intTile(r, b).block(0, 0)
+		for _, v := range q {
+			x = append(x, s.d*float32(v)+s.z)
+		}
+		steps = append(steps, s.d)
+	}
+	return x, steps
+}

@@ -1,0 +1,148 @@
+package simd
+
+import (
+	"math"
+
+	"github.com/inferflux/inferflux/tensor"
+)
+
+// PackPanels packs panels p0 to p1 of a matrix made by [NewMatrix].
+func (m *Matrix) PackPanels(p0, p1 int) {
+	for i := range m.segments {
+		s := &m.segments[i]
+		for p := max(p0-s.panel0, 0); p < min(p1-s.panel0, s.panels); p++ {
+			s.pack(p)
+		}
+	}
+	if m.unpacked.Add(int64(p0-p1)) == 0 {
+		for i := range m.segments {
+			m.segments[i].parts = nil
+		}
+	}
+}
+
+func (s *segment) pack(p int) {
+	panel := s.panel(p)
+	var buf []float32
+	if s.expand {
+		buf = make([]float32, s.cols)
+	}
+	for lane := range min(panelRows, s.rows-p*panelRows) {
+		t, src := s.source(p*panelRows + lane)
+		switch {
+		case s.format != nil:
+			s.packRow(panel, lane, src)
+		case s.expand:
+			// The type and the lengths were checked by NewMatrix.
+			_ = tensor.Dequantize(buf, t, src)
+			for c, v := range buf {
+				le.PutUint32(panel[(c*panelRows+lane)*4:], math.Float32bits(v))
+			}
+		case s.float == float32Weights:
+			for c := range s.cols {
+				le.PutUint32(panel[(c*panelRows+lane)*4:], le.Uint32(src[c*4:]))
+			}
+		default:
+			for c := range s.cols {
+				le.PutUint16(panel[(c*panelRows+lane)*2:], le.Uint16(src[c*2:]))
+			}
+		}
+	}
+}
+
+// source is the stored form of row r.
+func (s *segment) source(r int) (tensor.Type, []byte) {
+	for _, t := range s.parts {
+		if rows := t.Rows(); r >= rows {
+			r -= rows
+			continue
+		}
+		size, _ := t.Type.RowBytes(s.cols)
+		return t.Type, t.Data[r*size : (r+1)*size]
+	}
+	panic("simd: panel packed twice")
+}
+
+// packRow puts a row of quantized weights into its lane of a panel.
+func (s *segment) packRow(panel []byte, lane int, src []byte) {
+	f := s.format
+	span := f.span()
+	spanBytes := len(src) / (s.cols / span)
+	blockBytes := s.scaleOffset / (s.cols / blockCols)
+	var u unpacked
+	for i := range s.cols / span {
+		f.unpack(src[i*spanBytes:(i+1)*spanBytes], &u)
+		for b := range span / blockCols {
+			codes := (*[blockCols]uint8)(u.codes[b*blockCols:])
+			block := panel[(i*span/blockCols+b)*blockBytes:]
+			putCodes(block, f.low, lane, codes, 0)
+			if f.high > 0 {
+				putCodes(block[f.low*panelRows*blockCols/8:], f.high, lane, codes, f.low)
+			}
+		}
+		f.putScales(panel[s.scaleOffset+i*f.scaleBytes():], lane, &u)
+	}
+}
+
+// putCodes puts bits shift.. of the codes of a block into a plane of the given
+// number of bits, which must be zero before.
+func putCodes(plane []byte, bits, lane int, codes *[blockCols]uint8, shift int) {
+	plane = plane[lane*groupCols : bits*panelRows*blockCols/8]
+	if bits == 4 && shift == 0 {
+		for i := range 4 {
+			v := plane[i*64:][:4]
+			a, b := codes[4*i:][:4], codes[16+4*i:][:4]
+			for j := range v {
+				v[j] = a[j]&15 | b[j]<<4
+			}
+		}
+		return
+	}
+	mask := uint8(1<<bits - 1)
+	for g := range groups {
+		vector, at := planePosition(bits, g)
+		v := plane[vector*64:][:4]
+		for j := range v {
+			v[j] |= codes[g*groupCols+j] >> shift & mask << at
+		}
+	}
+}
+
+// planePosition is the vector of a plane, and the bit in its bytes, at which the
+// codes of group g are.
+func planePosition(bits, g int) (vector, at int) {
+	switch bits {
+	case 8:
+		return g, 0
+	case 4:
+		return g & 3, g >> 2 * 4
+	case 2:
+		return g >> 2, g & 3 * 2
+	default:
+		return 0, g
+	}
+}
+
+// putScales puts the scales of a span into their lane.
+func (f *format) putScales(dst []byte, lane int, u *unpacked) {
+	const vec16 = 2 * panelRows
+	le.PutUint16(dst[2*lane:], u.d)
+	if f.kind&affine != 0 {
+		le.PutUint16(dst[vec16+2*lane:], u.m)
+	}
+	switch f.scales {
+	case scaleSuper:
+		for i := range (f.scaleBytes() - vec16) / panelRows {
+			dst[vec16+i*panelRows+lane] = uint8(u.scales[i])
+		}
+	case scaleMinSuper:
+		for i := range 8 {
+			dst[2*vec16+2*i*panelRows+lane] = uint8(u.scales[i])
+			dst[2*vec16+(2*i+1)*panelRows+lane] = u.mins[i]
+		}
+	case scaleMinSuperNib:
+		for i := range 16 {
+			dst[2*vec16+i*panelRows+lane] = uint8(u.scales[i]) | u.mins[i]<<4
+		}
+	}
+}

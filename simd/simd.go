@@ -1,0 +1,108 @@
+// Package simd computes what a transformer spends its time on, on a CPU:
+// products with weight matrices, attention, and the element-wise steps between
+// them. It knows nothing of models, files or threads.
+//
+// # Tiers
+//
+// The kernels come in tiers, one of which is chosen when the program starts:
+//
+//	avx512vnni  x86-64 with AVX-512 (F, BW, DQ, VL, VBMI) and VNNI
+//	avx2        x86-64 with AVX2, FMA and F16C
+//	portable    plain Go, for everything else
+//
+// The environment variable INFERFLUX_SIMD lowers the choice; see [Tier] and
+// [TierError].
+//
+// # Products
+//
+// [Pack] turns a stored weight matrix W [rows, cols] into a [Matrix], [Activations]
+// holds the vectors x to be multiplied, and [Matrix.Mul] computes W·x. A matrix
+// is packed in panels of 16 rows, the unit in which a product is split among
+// threads. Packing keeps every weight's exact value and about the size that it
+// had in the file.
+//
+// Quantized weights are integers under a common form: in a block of 32 columns
+// (or two groups of 16) a weight is d·q + m. Activations are quantized by the
+// same idea: in each block of 32, x = d·q + z with q in -127..127, z the middle
+// of the block's range and d its width over 254. That is twice as fine as a scale
+// alone for blocks that don't straddle zero evenly. The product of a block is
+// then
+//
+//	Σ w·x = dw·dx·Σ qw·qx + m·(dx·Σ qx) + z·(dw·Σ qw + 32·m)
+//
+// in which only the first sum needs all the columns, and it is exact in integers.
+// Floating-point weights (F32, F16, BF16) multiply float32 activations.
+//
+// # Same bits, whatever the company
+//
+// Within a tier, a row of a result has the same bits whatever other rows are
+// computed in the same call and however the work is split: every output element
+// goes through the same float operations in the same order in every kernel.
+// The same holds for [Attention], whose sums are cut at positions that depend on
+// the position alone. Between tiers results agree to rounding.
+//
+// # Adding a weight type
+//
+// Describe how the type's blocks become integer codes and scales (type_*.go) and
+// name the code width, scale layout and table in the formats table; every tier
+// then multiplies it.
+package simd
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// tier is one set of kernels. The lists of tiers are ordered from the slowest,
+// which every machine has, to the fastest.
+type tier struct {
+	name string
+	// decode unpacks n blocks of a panel, starting with block b0.
+	decode func(s *segment, panel, b0, n int, dst []record)
+	// dot adds, for rows act.row.. of a tile, the products of n decoded blocks
+	// to dst; see dotPortable.
+	dot func(kind kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool)
+	// dotFloat does the same for n chunks of 16 columns of a floating-point
+	// panel.
+	dotFloat func(typ floatType, dst []float32, stride int, panel []byte, act floatTile, rows int)
+	// gemv, if set, multiplies whole panels p0..p1 with one row without
+	// decoding them first, and reports whether it has a kernel for the format.
+	gemv func(s *segment, dst []float32, act actTile, p0, p1 int) bool
+	// quantize converts one row into the int8 form.
+	quantize func(x []float32, act actTile)
+	vector   vectorOps
+	attend   attentionOps
+}
+
+var (
+	tiers   = availableTiers() // of this machine
+	active  *tier
+	tierErr error
+)
+
+func init() { active, tierErr = chooseTier(os.Getenv("INFERFLUX_SIMD")) }
+
+// chooseTier returns the tier of the given name, the fastest for "". When the
+// machine has no such tier it returns the fastest and an error.
+func chooseTier(name string) (*tier, error) {
+	best := tiers[len(tiers)-1]
+	if name == "" {
+		return best, nil
+	}
+	var names []string
+	for _, t := range tiers {
+		if t.name == name {
+			return t, nil
+		}
+		names = append(names, t.name)
+	}
+	return best, fmt.Errorf("INFERFLUX_SIMD: this machine has no kernels %q; choose one of %s", name, strings.Join(names, ", "))
+}
+
+// Tier is the name of the kernels in use: "avx512vnni", "avx2" or "portable".
+func Tier() string { return active.name }
+
+// TierError says why INFERFLUX_SIMD could not be obeyed, or is nil. The fastest
+// kernels are used in that case.
+func TierError() error { return tierErr }
