@@ -1,0 +1,409 @@
+package openai
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/scheduler"
+)
+
+// statusClientClosed is what the log and the metrics show when the client went
+// away before its answer was there (nginx's number; nobody receives it).
+const statusClientClosed = 499
+
+// generate is the handler of an endpoint.
+func (a *API) generate(e endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := a.handle(w, r, e)
+		if err == nil {
+			return
+		}
+		answer := asError(err)
+		if answer.Code == "context_length_exceeded" && e == completionEndpoint {
+			answer.Param = "prompt"
+		}
+		if answer.Status == http.StatusInternalServerError {
+			a.log.ErrorContext(r.Context(), "a request failed", "path", r.URL.Path, "error", err)
+		}
+		answer.Write(w)
+	}
+}
+
+// handle answers a request. It returns an error only as long as nothing was
+// written.
+func (a *API) handle(w http.ResponseWriter, r *http.Request, e endpoint) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return bodyError(err)
+	}
+	req, bad := decodeRequest(body, e)
+	if bad != nil {
+		return bad
+	}
+	model, err := a.models.Get(req.model)
+	if err != nil {
+		return err
+	}
+	if bad := req.bind(model); bad != nil {
+		return bad
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	b, err := a.start(ctx, model, req)
+	if err != nil {
+		return whyEnded(ctx, err)
+	}
+	defer b.close()
+	if req.stream {
+		return b.stream(ctx, cancel, w, a)
+	}
+	return b.whole(ctx, w)
+}
+
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{
+			Status: http.StatusRequestTimeout, Type: TypeInvalidRequest, Code: "request_timeout",
+			Message: "the request body did not arrive in time",
+		}
+	}
+	return badRequest("", "the request body could not be read: %s", err)
+}
+
+// whyEnded replaces the error of a cancelled request by the reason for which it
+// was cancelled.
+func whyEnded(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(context.Cause(ctx), scheduler.ErrStopped):
+		return ShuttingDown()
+	}
+	return &Error{
+		Status: statusClientClosed, Type: TypeInvalidRequest, Code: "client_closed_request",
+		Message: "the client closed the connection",
+	}
+}
+
+// batch is the sequences of one request, in the order of their choices' indices:
+// answer i to prompt p has index p·n + i.
+type batch struct {
+	req     *request
+	model   *generate.Model
+	head    head
+	streams []*generate.Stream
+	echoes  []string // by choice; nil without echo
+	prompt  int      // tokens of all prompts
+}
+
+// start submits all sequences of a request, or none.
+func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batch, error) {
+	b := &batch{req: req, model: m, head: a.head(m, req)}
+	prompts, err := b.encode()
+	if err != nil {
+		return nil, err
+	}
+	for p, ids := range prompts {
+		b.prompt += len(ids)
+		for i := range req.n {
+			s, err := m.Generate(ctx, req.generation(ids, p*req.n+i))
+			if err != nil {
+				b.close()
+				return nil, err
+			}
+			b.streams = append(b.streams, s)
+		}
+	}
+	return b, nil
+}
+
+func (b *batch) close() {
+	for _, s := range b.streams {
+		s.Close()
+	}
+}
+
+// encode makes token ids of the prompts.
+func (b *batch) encode() ([][]int32, error) {
+	if b.req.endpoint == chatEndpoint {
+		ids, err := b.model.ChatPrompt(b.req.chat)
+		return [][]int32{ids}, err
+	}
+	prompts := make([][]int32, len(b.req.prompts))
+	for p, in := range b.req.prompts {
+		prompts[p] = in.tokens
+		if in.tokens == nil {
+			prompts[p] = b.model.RawPrompt(in.text)
+		}
+		if len(prompts[p]) == 0 {
+			return nil, badRequest("prompt", "the prompt is empty, and model %q has no token to begin a text with", b.model.ID())
+		}
+		for range b.req.n {
+			if !b.req.echo {
+				break
+			}
+			text := in.text
+			if in.tokens != nil {
+				text = b.model.Tokenizer().Decode(in.tokens)
+			}
+			b.echoes = append(b.echoes, text)
+		}
+	}
+	return prompts, nil
+}
+
+func (a *API) head(m *generate.Model, req *request) head {
+	h := head{Created: time.Now().Unix(), Model: m.ID(), Fingerprint: a.fingerprint(m)}
+	switch {
+	case req.endpoint == completionEndpoint:
+		h.ID, h.Object = "cmpl-"+rand.Text(), "text_completion"
+	case req.stream:
+		h.ID, h.Object = "chatcmpl-"+rand.Text(), "chat.completion.chunk"
+	default:
+		h.ID, h.Object = "chatcmpl-"+rand.Text(), "chat.completion"
+	}
+	return h
+}
+
+// fingerprint changes whenever something may change that makes the same seed
+// give other tokens: the program, the backend or the model.
+func (a *API) fingerprint(m *generate.Model) string {
+	d := m.Engine().Description()
+	h := sha256.New()
+	for _, s := range []string{a.version, d.Name, d.Version, d.Device, m.ID(), m.File()} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return "fp_" + hex.EncodeToString(h.Sum(nil)[:6])
+}
+
+func (b *batch) usage() usage {
+	u := usage{PromptTokens: b.prompt}
+	for i, s := range b.streams {
+		got := s.Usage()
+		u.CompletionTokens += got.CompletionTokens
+		if i%b.req.n == 0 {
+			u.PromptDetails.CachedTokens += got.CachedTokens
+		}
+	}
+	u.TotalTokens = u.PromptTokens + u.CompletionTokens
+	return u
+}
+
+// whole answers without streaming.
+func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
+	choices := make([]any, len(b.streams))
+	for i, s := range b.streams {
+		a := answer{text: []byte(b.echo(i))}
+		// The scheduler holds what isn't read yet, so reading one sequence after
+		// the other delays none.
+		for {
+			d, err := s.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return whyEnded(ctx, err)
+			}
+			a.text = append(a.text, d.Text...)
+			a.tokens = append(a.tokens, d.Tokens...)
+			if d.Finish != scheduler.Running {
+				a.finish = string(d.Finish)
+			}
+		}
+		if err := b.finished(ctx, scheduler.FinishReason(a.finish)); err != nil {
+			return err
+		}
+		choices[i] = b.choice(i, &a)
+	}
+	writeJSON(w, http.StatusOK, response{head: b.head, Choices: choices, Usage: b.usage()})
+	return nil
+}
+
+// finished gives an error if a sequence ended neither by itself nor at a limit.
+func (b *batch) finished(ctx context.Context, f scheduler.FinishReason) error {
+	if f == scheduler.FinishCanceled {
+		return whyEnded(ctx, ShuttingDown())
+	}
+	return nil
+}
+
+func (b *batch) echo(i int) string {
+	if b.echoes == nil {
+		return ""
+	}
+	return b.echoes[i]
+}
+
+func (b *batch) choice(i int, a *answer) any {
+	if b.req.endpoint == chatEndpoint {
+		c := chatChoice{Index: i, Message: chatMessage{Role: "assistant", Content: string(a.text)}, FinishReason: a.finish}
+		if b.req.wantLogprobs {
+			c.Logprobs = newChatLogprobs(b.model, a.tokens)
+		}
+		return c
+	}
+	c := textChoice{Index: i, Text: string(a.text), FinishReason: a.finish}
+	if b.req.wantLogprobs {
+		c.Logprobs, _ = newTextLogprobs(b.model, a.tokens, 0)
+	}
+	return c
+}
+
+// update is what one sequence did.
+type update struct {
+	index int
+	delta generate.Delta
+	err   error
+}
+
+// updates merges the sequences. The channel is closed when all have ended or ctx
+// has; wait returns when nothing reads the streams any more.
+func (b *batch) updates(ctx context.Context) (ch <-chan update, wait func()) {
+	// With room for a step's deltas, the writer can see whether more is there
+	// and flush once for all.
+	out := make(chan update, len(b.streams))
+	var readers sync.WaitGroup
+	for i, s := range b.streams {
+		readers.Go(func() {
+			for {
+				d, err := s.Next()
+				if err == io.EOF {
+					return
+				}
+				select {
+				case out <- update{i, d, err}:
+				case <-ctx.Done():
+					return
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(out)
+		close(done)
+	}()
+	return out, func() { <-done }
+}
+
+// stream answers with server-sent events.
+func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter, a *API) error {
+	updates, wait := b.updates(ctx)
+	defer wait()
+	defer cancel()
+
+	events := newEventWriter(w, b.head, b.req.includeUsage)
+	began := false
+	offsets := make([]int, len(b.streams)) // of the legacy log-probabilities
+	for u := range updates {
+		if u.err == nil {
+			u.err = b.finished(ctx, u.delta.Finish)
+		}
+		if u.err != nil {
+			err := whyEnded(ctx, u.err)
+			if !began {
+				return err
+			}
+			if asError(err).Status == http.StatusInternalServerError {
+				a.log.ErrorContext(ctx, "a stream failed", "error", err)
+			}
+			_ = events.fail(asError(err)) // the stream ends either way
+			return nil
+		}
+		if !began {
+			began = true
+			events.begin()
+			if b.open(events) != nil {
+				return nil
+			}
+		}
+		if b.send(events, &u, offsets) != nil {
+			return nil
+		}
+		if len(updates) == 0 && events.flush() != nil {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		err := asError(whyEnded(ctx, ctx.Err()))
+		if !began {
+			return err
+		}
+		_ = events.fail(err)
+		return nil
+	}
+	if !began {
+		// Every sequence ended without a word, which the scheduler doesn't do.
+		return &Error{Status: http.StatusInternalServerError, Type: TypeServer, Message: "the model gave no answer"}
+	}
+	if b.req.includeUsage && events.usage(b.usage()) != nil {
+		return nil
+	}
+	_ = events.done()
+	return nil
+}
+
+// open sends what comes before the first text: the role, or the echoed prompt.
+func (b *batch) open(events *eventWriter) error {
+	for i := range b.streams {
+		var err error
+		switch {
+		case b.req.endpoint == chatEndpoint:
+			err = events.choice(func(dst []byte) []byte { return appendChatRole(dst, i) })
+		case b.echoes != nil:
+			err = events.choice(func(dst []byte) []byte { return appendText(dst, i, b.echoes[i], nil, "") })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends a delta.
+func (b *batch) send(events *eventWriter, u *update, offsets []int) error {
+	finish := string(u.delta.Finish)
+	if b.req.endpoint == completionEndpoint {
+		var logprobs *textLogprobs
+		if b.req.wantLogprobs {
+			logprobs, offsets[u.index] = newTextLogprobs(b.model, u.delta.Tokens, offsets[u.index])
+		}
+		return events.choice(func(dst []byte) []byte {
+			return appendText(dst, u.index, u.delta.Text, logprobs, finish)
+		})
+	}
+	if u.delta.Text != "" || b.req.wantLogprobs && len(u.delta.Tokens) > 0 {
+		var logprobs *chatLogprobs
+		if b.req.wantLogprobs {
+			logprobs = newChatLogprobs(b.model, u.delta.Tokens)
+		}
+		err := events.choice(func(dst []byte) []byte {
+			return appendChatDelta(dst, u.index, u.delta.Text, logprobs)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if finish == "" {
+		return nil
+	}
+	return events.choice(func(dst []byte) []byte { return appendChatFinish(dst, u.index, finish) })
+}

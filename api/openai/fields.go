@@ -1,0 +1,322 @@
+package openai
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Limits of a request that are ours to choose.
+const (
+	maxChoices   = 128     // sequences of one request: prompts × n
+	maxStops     = 16      // stop strings; OpenAI takes 4
+	maxStopBytes = 1024    // length of one
+	maxMessages  = 1 << 14 // turns of a conversation
+	maxLogprobs  = 20
+)
+
+// defaultCompletionTokens is max_tokens of /v1/completions when left out, as in
+// OpenAI's API.
+const defaultCompletionTokens = 16
+
+// fields is the one list that both the decoder and the reference page use.
+var fields = []Field{
+	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
+		Behaviour: "The conversation. Roles: system, developer (treated as system), user, assistant, tool. Content is a string, or a list of parts of type text, which are joined; other parts (image_url, input_audio, file) are refused.",
+		decode:    (*request).decodeMessages},
+	{Name: "prompt", Completions: true, Type: "string, list of strings, list of token ids, or list of lists of token ids", Range: "at most 128 prompts × n", Default: "required",
+		Behaviour: "Raw text to continue, without a chat template. Text gets the model's beginning-of-sequence token if it wants one, and control tokens spelled out in it are read as text; token ids are used as they are.",
+		decode:    (*request).decodePrompt},
+	{Name: "model", Chat: true, Completions: true, Type: "string", Default: "the first configured model",
+		Behaviour: "Id or alias of a served model.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.model, err = decodeString(path, raw)
+			return err
+		}},
+	{Name: "stream", Chat: true, Completions: true, Type: "boolean", Default: "false",
+		Behaviour: "Send the answer as server-sent events while it is generated.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.stream, err = decodeBool(path, raw)
+			return err
+		}},
+	{Name: "stream_options", Chat: true, Completions: true, Type: "object",
+		Behaviour: "Only with stream. include_usage: a last chunk with no choices carries the usage. include_obfuscation: only false.",
+		decode:    (*request).decodeStreamOptions},
+	{Name: "n", Chat: true, Completions: true, Type: "integer", Range: "1 to 128 (prompts × n at most 128)", Default: "1",
+		Behaviour: "Number of answers to each prompt, generated side by side. With a seed, answer i uses seed + i.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 1, maxChoices)
+			r.n = int(n)
+			return err
+		}},
+	{Name: "max_completion_tokens", Chat: true, Completions: true, Type: "integer", Range: "at least 1",
+		Behaviour: "The same as max_tokens. If both are given they must be equal.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 1, math.MaxInt32)
+			r.maxCompletionTokens = int(n)
+			return err
+		}},
+	{Name: "max_tokens", Chat: true, Completions: true, Type: "integer", Range: "at least 1", Default: "chat: the server's limit; completions: 16",
+		Behaviour: "Most tokens to generate for each answer. Prompt and max_tokens together must fit the context.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 1, math.MaxInt32)
+			r.maxTokens = int(n)
+			return err
+		}},
+	{Name: "min_tokens", Chat: true, Completions: true, Type: "integer", Range: "at least 0", Default: "0",
+		Behaviour: "Tokens that end the answer can't be chosen before this many were generated. At most max_tokens.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 0, math.MaxInt32)
+			r.minTokens = int(n)
+			return err
+		}},
+	{Name: "stop", Chat: true, Completions: true, Type: "string or list of strings", Range: "up to 16, of 1 to 1024 bytes each",
+		Behaviour: "The answer ends before the first of these; they are not part of it.",
+		decode:    (*request).decodeStop},
+	{Name: "stop_token_ids", Chat: true, Completions: true, Type: "list of token ids", Range: "up to 128",
+		Behaviour: "Further tokens that end the answer, like the model's own.",
+		decode:    (*request).decodeStopTokens},
+	{Name: "ignore_eos", Chat: true, Completions: true, Type: "boolean", Default: "false",
+		Behaviour: "Tokens that end the answer don't end it.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.ignoreEOS, err = decodeBool(path, raw)
+			return err
+		}},
+	{Name: "include_stop_str_in_output", Chat: true, Completions: true, Type: "boolean", Default: "false",
+		Behaviour: "The stop string that ended the answer is its last part.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.includeStop, err = decodeBool(path, raw)
+			return err
+		}},
+	{Name: "seed", Chat: true, Completions: true, Type: "integer", Range: "64 bits, signed", Default: "random",
+		Behaviour: "Same request, same seed, same answer, whatever else the server is doing.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, math.MinInt64, math.MaxInt64)
+			seed := uint64(n)
+			r.sampling.Seed = &seed
+			return err
+		}},
+	{Name: "temperature", Chat: true, Completions: true, Type: "number", Range: "0 to 2", Default: "1",
+		Behaviour: "0 always takes the most likely token.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.Temperature, err = decodeFloat(path, raw, 0, 2, false)
+			return err
+		}},
+	{Name: "top_p", Chat: true, Completions: true, Type: "number", Range: "above 0, at most 1", Default: "1",
+		Behaviour: "Only the most likely tokens that together have this probability.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.TopP, err = decodeFloat(path, raw, 0, 1, true)
+			return err
+		}},
+	{Name: "top_k", Chat: true, Completions: true, Type: "integer", Range: "at least 0; -1 like 0", Default: "0 (off)",
+		Behaviour: "Only the k most likely tokens.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, -1, math.MaxInt32)
+			r.sampling.TopK = int(max(n, 0))
+			return err
+		}},
+	{Name: "min_p", Chat: true, Completions: true, Type: "number", Range: "0 to 1", Default: "0 (off)",
+		Behaviour: "Only tokens at least this likely relative to the most likely one.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.MinP, err = decodeFloat(path, raw, 0, 1, false)
+			return err
+		}},
+	{Name: "repetition_penalty", Chat: true, Completions: true, Type: "number", Range: "above 0, at most 10", Default: "1 (off)",
+		Behaviour: "Makes tokens of prompt and answer less likely (arXiv:1909.05858).",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.RepetitionPenalty, err = decodeFloat(path, raw, 0, 10, true)
+			return err
+		}},
+	{Name: "presence_penalty", Chat: true, Completions: true, Type: "number", Range: "-2 to 2", Default: "0",
+		Behaviour: "Taken from the logit of every token that the answer holds already.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.PresencePenalty, err = decodeFloat(path, raw, -2, 2, false)
+			return err
+		}},
+	{Name: "frequency_penalty", Chat: true, Completions: true, Type: "number", Range: "-2 to 2", Default: "0",
+		Behaviour: "Likewise, times the number of its occurrences.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.sampling.FrequencyPenalty, err = decodeFloat(path, raw, -2, 2, false)
+			return err
+		}},
+	{Name: "logit_bias", Chat: true, Completions: true, Type: "object of token id to number", Range: "-100 to 100; ids of the vocabulary",
+		Behaviour: "Added to the tokens' logits.",
+		decode:    (*request).decodeLogitBias},
+	{Name: "logprobs", Chat: true, Type: "boolean", Default: "false",
+		Behaviour: "Report the log-probability of each token: of the model's own distribution, before temperature, penalties, bias and truncation.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.wantLogprobs, err = decodeBool(path, raw)
+			return err
+		}},
+	{Name: "top_logprobs", Chat: true, Type: "integer", Range: "0 to 20, with logprobs", Default: "0",
+		Behaviour: "Report the most likely tokens at each position too.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 0, maxLogprobs)
+			r.topLogprobs = int(n)
+			return err
+		}},
+	{Name: "logprobs", Completions: true, Type: "integer", Range: "0 to 20",
+		Behaviour: "Report the log-probability of each token and of this many of the most likely ones.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 0, maxLogprobs)
+			r.wantLogprobs, r.topLogprobs = true, int(n)
+			return err
+		}},
+	{Name: "echo", Completions: true, Type: "boolean", Default: "false",
+		Behaviour: "The answer begins with the prompt. Not together with logprobs.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.echo, err = decodeBool(path, raw)
+			return err
+		}},
+	{Name: "chat_template_kwargs", Chat: true, Type: "object",
+		Behaviour: "Further variables for the model's chat template, such as enable_thinking.",
+		decode:    (*request).decodeTemplateKwargs},
+	{Name: "documents", Chat: true, Type: "list of objects",
+		Behaviour: "Handed to the model's chat template, for templates that know documents.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			list, err := decodeList(path, raw, maxMessages)
+			if err != nil {
+				return err
+			}
+			for i, d := range list {
+				if kindOf(d) != "an object" {
+					return wrongType(fmt.Sprintf("%s[%d]", path, i), "an object", d)
+				}
+			}
+			r.chat.Documents = raw
+			return nil
+		}},
+	{Name: "tools", Chat: true, Type: "list", Range: "empty, or with tool_choice \"none\"",
+		Behaviour: "Calling tools is not supported yet. With tool_choice \"none\" the list is accepted and the model isn't shown it. Tool calls and tool results in the history are shown to the model.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			list, err := decodeList(path, raw, maxMessages)
+			r.hasTools = len(list) > 0
+			return err
+		}},
+	{Name: "tool_choice", Chat: true, Type: "string", Range: "\"none\"; \"auto\" without tools",
+		Behaviour: "Calling tools is not supported yet.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			if kindOf(raw) == "an object" {
+				return unsupported(path, "calling tools is not supported yet: %q can only be \"none\"", path)
+			}
+			choice, err := decodeString(path, raw)
+			if err != nil {
+				return err
+			}
+			if choice != "none" && choice != "auto" {
+				return unsupported(path, "calling tools is not supported yet: %q can only be \"none\", not %q", path, shorten(choice))
+			}
+			r.toolsForbidden = choice == "none"
+			return nil
+		}},
+	{Name: "response_format", Chat: true, Type: "object", Range: "{\"type\": \"text\"}",
+		Behaviour: "Structured output (json_object, json_schema) is not supported yet.",
+		decode: func(_ *request, path string, raw json.RawMessage) *Error {
+			m, err := decodeMap(path, raw)
+			if err != nil {
+				return err
+			}
+			kind, err := decodeString(path+".type", m["type"])
+			if err == nil && kind != "text" {
+				err = unsupported(path, "%q of type %q is not supported yet: only \"text\" is", path, shorten(kind))
+			}
+			return err
+		}},
+	{Name: "modalities", Chat: true, Type: "list of strings", Range: "[\"text\"]", Default: "[\"text\"]",
+		Behaviour: "Answers are text.",
+		decode: func(_ *request, path string, raw json.RawMessage) *Error {
+			list, err := decodeList(path, raw, 16)
+			for i := 0; i < len(list) && err == nil; i++ {
+				var kind string
+				kind, err = decodeString(fmt.Sprintf("%s[%d]", path, i), list[i])
+				if err == nil && kind != "text" {
+					err = unsupported(path, "%q can only hold \"text\", not %q", path, shorten(kind))
+				}
+			}
+			return err
+		}},
+	{Name: "best_of", Completions: true, Type: "integer", Range: "1", Default: "1",
+		Behaviour: "Choosing among more candidates than are returned is not supported: use n.",
+		decode: func(_ *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, 1, math.MaxInt32)
+			if err == nil && n != 1 {
+				err = unsupported(path, "%q is not supported: use \"n\" and choose among the answers", path)
+			}
+			return err
+		}},
+	{Name: "service_tier", Chat: true, Type: "string", Range: "\"auto\" or \"default\"",
+		Behaviour: "There is one tier.",
+		decode: func(_ *request, path string, raw json.RawMessage) *Error {
+			tier, err := decodeString(path, raw)
+			if err == nil && tier != "auto" && tier != "default" {
+				err = unsupported(path, "%q can only be \"auto\" or \"default\", not %q", path, shorten(tier))
+			}
+			return err
+		}},
+
+	ignored("user", true, "string", "Who the client's end user is."),
+	ignored("metadata", true, "object", "Notes for OpenAI's dashboard."),
+	ignored("store", false, "boolean", "Nothing is ever stored."),
+	ignored("safety_identifier", false, "string", "Who the client's end user is."),
+	ignored("prompt_cache_key", false, "string", "A hint for OpenAI's cache."),
+	ignored("prompt_cache_retention", false, "string", "A hint for OpenAI's cache."),
+	ignored("prompt_cache_options", false, "object", "A hint for OpenAI's cache."),
+	ignored("parallel_tool_calls", false, "boolean", "Only concerns tool calls, of which there are none."),
+
+	refused("suffix", "text is only continued, not filled in"),
+	refused("functions", "calling functions is not supported yet"),
+	refused("function_call", "calling functions is not supported yet"),
+	refused("audio", "answers are text"),
+	refused("prediction", "predicted outputs are not supported yet"),
+	refused("web_search_options", "the server doesn't search the web"),
+	refused("reasoning_effort", "use \"chat_template_kwargs\" for models whose template knows such a switch"),
+	refused("verbosity", "no served model has such a switch"),
+	refused("moderation", "answers are not moderated"),
+	refused("guided_json", "structured output is not supported yet"),
+	refused("guided_regex", "structured output is not supported yet"),
+	refused("guided_choice", "structured output is not supported yet"),
+	refused("guided_grammar", "structured output is not supported yet"),
+	refused("structured_outputs", "structured output is not supported yet"),
+	refused("json_schema", "structured output is not supported yet"),
+	refused("grammar", "structured output is not supported yet"),
+	refused("repeat_penalty", "use \"repetition_penalty\""),
+	refused("n_predict", "use \"max_tokens\""),
+	refused("prompt_logprobs", "only generated tokens get log-probabilities"),
+	refused("continue_final_message", "an answer is always a new message"),
+	refused("add_generation_prompt", "an answer is always a new message"),
+	refused("chat_template", "the template is the model's own"),
+	refused("use_beam_search", "only sampling is supported"),
+	refused("length_penalty", "only sampling is supported"),
+}
+
+func ignored(name string, both bool, kind, why string) Field {
+	return Field{Name: name, Chat: true, Completions: both, Type: kind, Treatment: Ignored, Behaviour: why}
+}
+
+func refused(name, why string) Field {
+	return Field{Name: name, Chat: true, Completions: true, Type: "any", Range: "null, false, empty", Treatment: Refused, Behaviour: why,
+		decode: func(_ *request, path string, raw json.RawMessage) *Error {
+			switch string(raw) {
+			case "null", "false", `""`, "[]", "{}", "0":
+				return nil
+			}
+			return unsupported(path, "%q is not supported: %s", path, why)
+		}}
+}
+
+// tokenID reads one token id; whether the vocabulary has it is known only when
+// the model is.
+func tokenID(path string, raw json.RawMessage) (int32, *Error) {
+	n, err := decodeInt(path, raw, 0, math.MaxInt32)
+	return int32(n), err
+}
+
+// parseTokenKey reads a token id that is an object's key.
+func parseTokenKey(path, key string) (int32, *Error) {
+	n, err := strconv.ParseInt(key, 10, 32)
+	if err != nil || n < 0 {
+		return 0, badRequest(path, "%q must have token ids as keys, not %q", path, shorten(key))
+	}
+	return int32(n), nil
+}

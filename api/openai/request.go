@@ -1,0 +1,339 @@
+package openai
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/inferflux/inferflux/chat"
+	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/sample"
+)
+
+// request is a decoded body of either endpoint.
+type request struct {
+	endpoint endpoint
+	model    string
+	chat     chat.Input // of the chat endpoint
+	prompts  []prompt   // of the completion endpoint
+	echo     bool
+
+	stream, includeUsage           bool
+	n                              int
+	maxTokens, maxCompletionTokens int // 0: not given
+	minTokens                      int
+	stop                           []string
+	stopTokens                     []int32
+	ignoreEOS, includeStop         bool
+	sampling                       sample.Params
+	wantLogprobs                   bool
+	topLogprobs                    int
+
+	hasTools, toolsForbidden bool
+	given                    map[string]bool // fields that were sent and aren't null
+}
+
+// prompt is text or, if tokens isn't nil, token ids.
+type prompt struct {
+	text   string
+	tokens []int32
+}
+
+// decodeRequest reads a body. What depends on the model (the vocabulary, its
+// capabilities) is checked later by bind.
+func decodeRequest(body []byte, e endpoint) (*request, *Error) {
+	object, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	r := &request{endpoint: e, n: 1, sampling: sample.Defaults(), given: make(map[string]bool, len(object))}
+	r.chat.AddGenerationPrompt = true
+	// In order, so that a body with two faults always gets the same answer.
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		raw := object[name]
+		f := fieldFor(name, e)
+		if f == nil {
+			return nil, unknownField(name, e)
+		}
+		if isNull(raw) || f.Treatment == Ignored {
+			continue
+		}
+		r.given[name] = true
+		if err := f.decode(r, name, raw); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func unknownField(name string, e endpoint) *Error {
+	param := shorten(name)
+	var err *Error
+	if other := fieldFor(name, 1-e); other != nil && other.Treatment != Refused {
+		path := "/v1/chat/completions"
+		if e == chatEndpoint {
+			path = "/v1/completions"
+		}
+		err = badRequest(param, "%q is a field of %s, not of this endpoint", param, path)
+	} else {
+		err = badRequest(param, "unknown field %q: see docs/API.md for the fields that are honoured or ignored", param)
+	}
+	err.Code = "unknown_parameter"
+	return err
+}
+
+// check holds the rules that tie fields together.
+func (r *request) check() *Error {
+	switch {
+	case r.endpoint == chatEndpoint && !r.given["messages"]:
+		return missing("messages")
+	case r.endpoint == completionEndpoint && !r.given["prompt"]:
+		return missing("prompt")
+	case r.given["stream_options"] && !r.stream:
+		return badRequest("stream_options", `"stream_options" needs "stream": true`)
+	case r.given["top_logprobs"] && !r.wantLogprobs:
+		return badRequest("top_logprobs", `"top_logprobs" needs "logprobs": true`)
+	case r.echo && r.wantLogprobs:
+		return unsupported("echo", `"echo" together with "logprobs" is not supported: only generated tokens get log-probabilities`)
+	case r.maxTokens > 0 && r.maxCompletionTokens > 0 && r.maxTokens != r.maxCompletionTokens:
+		return badRequest("max_completion_tokens", `"max_tokens" (%d) and "max_completion_tokens" (%d) mean the same and differ: give one`,
+			r.maxTokens, r.maxCompletionTokens)
+	case r.hasTools && !r.toolsForbidden:
+		return unsupported("tools", `calling tools is not supported yet: leave out "tools" or set "tool_choice" to "none"`)
+	case len(r.prompts)*r.n > maxChoices:
+		return badRequest("n", "%d prompts × \"n\" of %d are more than %d answers in one request", len(r.prompts), r.n, maxChoices)
+	}
+	r.maxTokens = max(r.maxTokens, r.maxCompletionTokens)
+	if r.maxTokens == 0 && r.endpoint == completionEndpoint {
+		r.maxTokens = defaultCompletionTokens
+	}
+	if r.maxTokens > 0 && r.minTokens > r.maxTokens {
+		return outOfRange("min_tokens", fmt.Sprintf("at most \"max_tokens\" (%d)", r.maxTokens), fmt.Sprint(r.minTokens))
+	}
+	if r.wantLogprobs {
+		r.sampling.Logprobs = r.topLogprobs
+	}
+	return nil
+}
+
+func missing(name string) *Error {
+	e := badRequest(name, "the field %q is missing", name)
+	e.Code = "missing_required_parameter"
+	return e
+}
+
+// bind checks what only the model can say.
+func (r *request) bind(m *generate.Model) *Error {
+	vocab := m.Engine().Model().Vocab
+	inVocab := func(path string, id int32) *Error {
+		if int(id) < vocab {
+			return nil
+		}
+		return outOfRange(path, fmt.Sprintf("a token id below %d, the size of the vocabulary of %q", vocab, m.ID()), fmt.Sprint(id))
+	}
+	if r.wantLogprobs && !m.Engine().Capabilities().Logprobs {
+		return unsupported("logprobs", "the backend of model %q can't report log-probabilities", m.ID())
+	}
+	for i, id := range r.stopTokens {
+		if err := inVocab(fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.sampling.LogitBias)) {
+		if err := inVocab("logit_bias", id); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.prompts {
+		for _, id := range p.tokens {
+			if err := inVocab("prompt", id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// generation is the request of answer number i to a prompt.
+func (r *request) generation(prompt []int32, i int) generate.Request {
+	g := generate.Request{
+		Prompt:      prompt,
+		Sampling:    r.sampling,
+		MaxTokens:   r.maxTokens,
+		MinTokens:   r.minTokens,
+		Stop:        r.stop,
+		StopTokens:  r.stopTokens,
+		IgnoreEOS:   r.ignoreEOS,
+		IncludeStop: r.includeStop,
+	}
+	if g.Sampling.Seed != nil {
+		seed := *g.Sampling.Seed + uint64(i)
+		g.Sampling.Seed = &seed
+	}
+	return g
+}
+
+func (r *request) decodeStreamOptions(path string, raw json.RawMessage) *Error {
+	options, err := decodeMap(path, raw)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		v := options[name]
+		at := path + "." + shorten(name)
+		if isNull(v) {
+			continue
+		}
+		switch name {
+		case "include_usage":
+			r.includeUsage, err = decodeBool(at, v)
+		case "include_obfuscation":
+			var on bool
+			if on, err = decodeBool(at, v); err == nil && on {
+				err = unsupported(at, "%q can only be false", at)
+			}
+		default:
+			err = badRequest(at, "unknown field %q", at)
+			err.Code = "unknown_parameter"
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *request) decodeStop(path string, raw json.RawMessage) *Error {
+	list := []json.RawMessage{raw}
+	switch kindOf(raw) {
+	case "a string":
+	case "a list":
+		var err *Error
+		if list, err = decodeList(path, raw, maxStops); err != nil {
+			return err
+		}
+	default:
+		return wrongType(path, "a string or a list of strings", raw)
+	}
+	for i, v := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if kindOf(raw) == "a string" {
+			at = path
+		}
+		s, err := decodeString(at, v)
+		if err != nil {
+			return err
+		}
+		if len(s) == 0 || len(s) > maxStopBytes {
+			return outOfRange(at, fmt.Sprintf("1 to %d bytes long", maxStopBytes), fmt.Sprint(len(s)))
+		}
+		r.stop = append(r.stop, s)
+	}
+	return nil
+}
+
+func (r *request) decodeStopTokens(path string, raw json.RawMessage) *Error {
+	list, err := decodeList(path, raw, 128)
+	if err != nil {
+		return err
+	}
+	r.stopTokens, err = decodeTokens(path, list)
+	return err
+}
+
+func (r *request) decodeLogitBias(path string, raw json.RawMessage) *Error {
+	m, err := decodeMap(path, raw)
+	if err != nil {
+		return err
+	}
+	if len(m) == 0 {
+		return nil
+	}
+	r.sampling.LogitBias = make(map[int32]float64, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		id, err := parseTokenKey(path, key)
+		if err != nil {
+			return err
+		}
+		bias, err := decodeFloat(path+"."+key, m[key], -100, 100, false)
+		if err != nil {
+			return err
+		}
+		if _, twice := r.sampling.LogitBias[id]; twice {
+			return badRequest(path, "%q names token %d twice", path, id)
+		}
+		r.sampling.LogitBias[id] = bias
+	}
+	return nil
+}
+
+// decodePrompt reads the four shapes of a raw prompt.
+func (r *request) decodePrompt(path string, raw json.RawMessage) *Error {
+	const want = "a string, a list of strings, a list of token ids or a list of lists of token ids"
+	switch kindOf(raw) {
+	case "a string":
+		text, err := decodeString(path, raw)
+		r.prompts = []prompt{{text: text}}
+		return err
+	case "a list":
+	default:
+		return wrongType(path, want, raw)
+	}
+	list, err := decodeList(path, raw, maxValues)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return outOfRange(path, want, "an empty list")
+	}
+	kind := kindOf(list[0])
+	if kind == "a number" {
+		tokens, err := decodeTokens(path, list)
+		r.prompts = []prompt{{tokens: tokens}}
+		return err
+	}
+	if len(list) > maxChoices {
+		return outOfRange(path, fmt.Sprintf("a list of at most %d prompts", maxChoices), fmt.Sprint(len(list)))
+	}
+	for i, v := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		var p prompt
+		switch kind {
+		case "a string":
+			p.text, err = decodeString(at, v)
+		case "a list":
+			var ids []json.RawMessage
+			if ids, err = decodeList(at, v, maxValues); err != nil {
+				break
+			}
+			if len(ids) == 0 {
+				return outOfRange(at, "a list of token ids", "an empty list")
+			}
+			p.tokens, err = decodeTokens(at, ids)
+		default:
+			return wrongType(at, "a string, a token id or a list of token ids", v)
+		}
+		if err != nil {
+			return err
+		}
+		r.prompts = append(r.prompts, p)
+	}
+	return nil
+}
+
+func decodeTokens(path string, list []json.RawMessage) ([]int32, *Error) {
+	tokens := make([]int32, len(list))
+	for i, v := range list {
+		var err *Error
+		if tokens[i], err = tokenID(path, v); err != nil {
+			// The index is worth its cost only once something is wrong.
+			_, err = tokenID(fmt.Sprintf("%s[%d]", path, i), v)
+			return nil, err
+		}
+	}
+	return tokens, nil
+}

@@ -1,0 +1,59 @@
+package openai
+
+import "github.com/inferflux/inferflux/generate"
+
+// usage counts tokens of the model's own vocabulary. A prompt counts once
+// however many answers it gets.
+type usage struct {
+	PromptTokens     int           `json:"prompt_tokens"`
+	CompletionTokens int           `json:"completion_tokens"`
+	TotalTokens      int           `json:"total_tokens"`
+	PromptDetails    promptDetails `json:"prompt_tokens_details"`
+}
+
+type promptDetails struct {
+	CachedTokens int `json:"cached_tokens"`
+}
+
+// head is what every answer and every chunk begins with.
+type head struct {
+	ID          string `json:"id"`
+	Object      string `json:"object"`
+	Created     int64  `json:"created"`
+	Model       string `json:"model"`
+	Fingerprint string `json:"system_fingerprint"`
+}
+
+// response is an unstreamed answer of either endpoint.
+type response struct {
+	head
+	Choices []any `json:"choices"`
+	Usage   usage `json:"usage"`
+}
+
+type chatChoice struct {
+	Index        int           `json:"index"`
+	Message      chatMessage   `json:"message"`
+	Logprobs     *chatLogprobs `json:"logprobs"`
+	FinishReason string        `json:"finish_reason"`
+}
+
+type chatMessage struct {
+	Role    string  `json:"role"`
+	Content string  `json:"content"`
+	Refusal *string `json:"refusal"` // always null: no model is asked to refuse
+}
+
+type textChoice struct {
+	Index        int           `json:"index"`
+	Text         string        `json:"text"`
+	Logprobs     *textLogprobs `json:"logprobs"`
+	FinishReason string        `json:"finish_reason"`
+}
+
+// answer is one choice while it grows.
+type answer struct {
+	text   []byte
+	tokens []generate.Token
+	finish string
+}
