@@ -103,7 +103,7 @@ func look(path string) (Candidate, error) {
 	c.Head = make([]byte, 64)
 	n, err := io.ReadFull(f, c.Head)
 	c.Head = c.Head[:n]
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
 	return c, err

@@ -96,7 +96,7 @@ func Open(path string) (*File, error) {
 	f := &File{path: path, byName: make(map[string]int)}
 	f.fingerprint = sync.OnceValue(f.computeFingerprint)
 	if err := f.open(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("open gguf: %w", err)
 	}
 	return f, nil

@@ -86,7 +86,7 @@ func (m *metadata) strings(v value) []string {
 
 func (m *metadata) Ints(key string) ([]int, bool) {
 	v, ok := m.find(key, true)
-	if !ok || widths[v.typ] == 0 {
+	if !ok || !v.typ.isNumber() || v.typ.isFloat() {
 		return nil, false
 	}
 	list := make([]int, v.n)
@@ -97,12 +97,12 @@ func (m *metadata) Ints(key string) ([]int, bool) {
 		}
 		list[i] = int(n)
 	}
-	return list, v.typ != typeBool && !v.typ.isFloat()
+	return list, true
 }
 
 func (m *metadata) Floats(key string) ([]float64, bool) {
 	v, ok := m.find(key, true)
-	if !ok || widths[v.typ] == 0 || v.typ == typeBool {
+	if !ok || !v.typ.isNumber() {
 		return nil, false
 	}
 	return m.floats(v), true

@@ -11,7 +11,7 @@ import (
 
 func mmap(f *os.File, size int) ([]byte, error) {
 	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
-	if err == unix.ENODEV { // a file system without it
+	if errors.Is(err, unix.ENODEV) { // a file system without it
 		err = errors.ErrUnsupported
 	}
 	return data, err

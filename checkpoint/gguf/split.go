@@ -101,7 +101,8 @@ func (p *part) wrong(key, expected string) error {
 	e := &FormatError{File: p.path, Offset: int64(p.end), What: fmt.Sprintf("metadata %q", key), Expected: expected, Found: "no such key"}
 	if v, ok := p.meta.Value(key); ok {
 		e.Offset = int64(p.meta.values[key].at)
-		e.Found = fmt.Sprintf("%.100v", v)
+		found := fmt.Sprint(v)
+		e.Found = found[:min(len(found), 100)]
 	}
 	return e
 }

@@ -187,4 +187,6 @@ func (t valueType) unsigned() bool {
 	return t == typeUint8 || t == typeUint16 || t == typeUint32 || t == typeUint64
 }
 
+func (t valueType) isNumber() bool { return widths[t] > 0 && t != typeBool }
+
 func (t valueType) isFloat() bool { return t == typeFloat32 || t == typeFloat64 }
