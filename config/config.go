@@ -1,0 +1,152 @@
+// Package config is the one schema of the server's configuration.
+//
+// A setting has a key such as runtime.scheduler.max_queue and gets its value
+// from, in rising order of precedence: its default, the YAML file, its
+// environment variable (INFERFLUX_RUNTIME_SCHEDULER_MAX_QUEUE), the command
+// line. [Load] puts them together. It is strict: unknown and duplicate keys,
+// wrong types, values out of range and contradictions are all found in one go,
+// each with its place; see [Problems].
+//
+// The structs below are the schema. Their tags hold keys, defaults, ranges and
+// choices; their comments are the text of docs/Configuration.md and of
+// config/server.yaml, which the gen command writes. To add a setting, add a
+// field and run go generate.
+package config
+
+//go:generate go run ./gen
+
+import (
+	_ "embed"
+	"time"
+)
+
+// Example is config/server.yaml: every key with its explanation and default.
+//
+//go:embed server.yaml
+var Example string
+
+// Config is a complete configuration, defaults filled in.
+type Config struct {
+	// The HTTP server.
+	Server Server `key:"server"`
+	// The models to serve. The first one answers requests that name no model.
+	Models []Model `key:"models"`
+	// How models are computed.
+	Runtime Runtime `key:"runtime"`
+	// The log, which goes to standard error.
+	Logging Logging `key:"logging"`
+
+	origins  map[string]origin // where each set key came from
+	warnings []string
+}
+
+// Server is the section "server".
+type Server struct {
+	// Address and port to listen on; port 0 takes a free one. An address that other machines can reach should have api_keys.
+	Listen string `key:"listen" default:"127.0.0.1:8080"`
+	// Keys that clients may send as "Authorization: Bearer KEY". Without any, everybody who reaches the port is served.
+	APIKeys []Secret `key:"api_keys"`
+	// A file with more keys, one a line; blank lines and lines that begin with # are skipped.
+	APIKeysFile string `key:"api_keys_file"`
+	// The largest request body; a larger one is answered with 413.
+	MaxBodyBytes Size `key:"max_body_bytes" default:"10MiB" range:"1KiB..1GiB"`
+	// How long a client may take to send its request's headers.
+	ReadHeaderTimeout time.Duration `key:"read_header_timeout" default:"10s" range:"100ms..10m"`
+	// How long a client may take to send its whole request.
+	ReadTimeout time.Duration `key:"read_timeout" default:"1m" range:"100ms..1h"`
+	// How long one write to a client may take, so that a client which stops reading doesn't hold its sequence for ever.
+	WriteTimeout time.Duration `key:"write_timeout" default:"30s" range:"100ms..1h"`
+	// How long an idle connection is kept open.
+	IdleTimeout time.Duration `key:"idle_timeout" default:"2m" range:"1s..1h"`
+	// How long running answers may take to finish after SIGTERM; then they are cut.
+	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" range:"0s..1h"`
+
+	fileKeys []Secret
+}
+
+// Model is one entry of "models".
+type Model struct {
+	// The name that clients use. Left out, it is the source, or the file's name without .gguf.
+	ID string `key:"id"`
+	// Where the model comes from: a name of the catalog (smollm2:135m), a file of a hub (hf:org/repo/file.gguf), or a local file. What isn't here yet is fetched at the start.
+	Source string `key:"source" example:"smollm2:135m"`
+	// A local file, instead of source. It is never fetched.
+	Path string `key:"path"`
+	// More names for the same model.
+	Aliases []string `key:"aliases"`
+	// The backend to run it on. Left out, the first of runtime.backend_priority that can.
+	Backend string `key:"backend" enum:"cpu,mlx,cuda,rocm,mps"`
+	// Whether another backend may run it when the named one can't. The change is visible in the log and in /v1/models.
+	Fallback bool `key:"fallback" default:"false"`
+	// The largest number of positions (prompt and answer) of one request. 0 means what the model was trained for.
+	Context int `key:"context" default:"0" range:"0..16777216"`
+	// The number of positions kept in memory for all running requests together. 0 lets the backend choose by the memory there is.
+	KVTokens int `key:"kv_tokens" default:"0" range:"0..1073741824"`
+	// The number format of the KV cache.
+	KVType string `key:"kv_type" default:"f16" enum:"f16,f32"`
+}
+
+// Runtime is the section "runtime".
+type Runtime struct {
+	// The order in which backends are tried for a model that names none. Empty means mlx, cuda, rocm, mps, cpu: the first one that is ready on this machine.
+	BackendPriority []string `key:"backend_priority" enum:"cpu,mlx,cuda,rocm,mps"`
+	// Settings of single backends. Those not listed have the defaults.
+	Backends []Backend `key:"backends"`
+	// How requests share the machine. These hold for each model.
+	Scheduler Scheduler `key:"scheduler"`
+}
+
+// Backend is one entry of "runtime.backends". Options that only one backend
+// knows go into a struct of their own under that backend's name.
+type Backend struct {
+	// Which backend.
+	Name string `key:"name" enum:"cpu,mlx,cuda,rocm,mps" example:"cpu"`
+	// Whether it may be used.
+	Enabled bool `key:"enabled" default:"true"`
+	// The native library to load, or the folder it is in. Left out, it is searched for. For mlx, cuda, rocm and mps.
+	Library string `key:"library"`
+	// The number of threads. 0 means one per core. For cpu.
+	Threads int `key:"threads" default:"0" range:"0..1024"`
+}
+
+// Scheduler is the section "runtime.scheduler".
+type Scheduler struct {
+	// The largest number of sequences that are computed together.
+	MaxRunning int `key:"max_running" default:"16" range:"1..4096"`
+	// The largest number of requests that wait; more are answered with 429.
+	MaxQueue int `key:"max_queue" default:"256" range:"0..1000000"`
+	// The largest number of tokens in one step, prompts and answers together.
+	BatchTokens int `key:"batch_tokens" default:"512" range:"16..65536"`
+	// The largest piece of one prompt in a step. Smaller ones let running answers go on more evenly, larger ones read prompts faster.
+	PrefillChunk int `key:"prefill_chunk" default:"256" range:"1..65536"`
+	// The length of an answer whose request sets no max_tokens. It is cut to what the context leaves.
+	DefaultMaxTokens int `key:"default_max_tokens" default:"2048" range:"1..16777216"`
+}
+
+// Logging is the section "logging".
+type Logging struct {
+	// The least severe level that is logged.
+	Level string `key:"level" default:"info" enum:"debug,info,warn,error"`
+	// How lines are written. "auto" is text on a terminal, JSON otherwise.
+	Format string `key:"format" default:"auto" enum:"auto,text,json"`
+}
+
+// Keys are all accepted API keys, those of api_keys_file included.
+func (s Server) Keys() []Secret {
+	return append(s.APIKeys[:len(s.APIKeys):len(s.APIKeys)], s.fileKeys...)
+}
+
+// Warnings are things that [Load] found questionable but not wrong.
+func (c *Config) Warnings() []string { return c.warnings }
+
+// Backend is the entry of a backend in runtime.backends, or the defaults.
+func (r Runtime) Backend(name string) Backend {
+	for _, b := range r.Backends {
+		if b.Name == name {
+			return b
+		}
+	}
+	b := newElement[Backend]()
+	b.Name = name
+	return b
+}
