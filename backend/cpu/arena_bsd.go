@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package cpu
+
+import "golang.org/x/sys/unix"
+
+const (
+	mapNoReserve = 0
+	adviceFree   = unix.MADV_FREE
+)

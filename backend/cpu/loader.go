@@ -1,0 +1,102 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/nn"
+	"github.com/inferflux/inferflux/simd"
+	"github.com/inferflux/inferflux/tensor"
+)
+
+// weight is a loaded parameter: one of the two.
+type weight struct {
+	matrix *simd.Matrix
+	vector []float32
+}
+
+// loader implements nn.Loader: it packs every weight, on all threads, and lets
+// go of the file's pages, so that no weight is in memory twice.
+type loader struct {
+	ctx      context.Context
+	e        *Engine
+	c        checkpoint.Checkpoint
+	progress func(float64)
+	done     int64 // bytes
+}
+
+var _ nn.Loader = (*loader)(nil)
+
+// packPanels is how many panels a thread packs at a time.
+const packPanels = 16
+
+// Linear implements nn.Loader.
+func (l *loader) Linear(parts ...tensor.Tensor) (nn.Weight, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nn.Weight{}, err
+	}
+	m, err := simd.NewMatrix(parts...)
+	if err != nil {
+		return nn.Weight{}, err
+	}
+	panels := m.Panels()
+	if err := l.parallel(parts[0], (panels+packPanels-1)/packPanels, func(i int) {
+		m.PackPanels(i*packPanels, min((i+1)*packPanels, panels))
+	}); err != nil {
+		return nn.Weight{}, err
+	}
+	return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
+}
+
+// Embedding implements nn.Loader.
+func (l *loader) Embedding(t tensor.Tensor) (nn.Weight, error) { return l.Linear(t) }
+
+// Vector implements nn.Loader.
+func (l *loader) Vector(parts ...tensor.Tensor) (nn.Weight, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nn.Weight{}, err
+	}
+	var v []float32
+	for _, t := range parts {
+		part := make([]float32, t.Elems())
+		var failed error
+		if err := l.parallel(t, 1, func(int) { failed = tensor.Dequantize(part, t.Type, t.Data) }); err != nil {
+			return nn.Weight{}, err
+		}
+		if failed != nil {
+			return nn.Weight{}, fmt.Errorf("%s: %w", t, failed)
+		}
+		v = append(v, part...)
+	}
+	return l.add(weight{vector: v}, len(v), 0, parts), nil
+}
+
+func (l *loader) add(w weight, out, in int, parts []tensor.Tensor) nn.Weight {
+	l.e.weights = append(l.e.weights, w)
+	for _, t := range parts {
+		if r, ok := l.c.(checkpoint.Releaser); ok {
+			r.Release(t)
+		}
+		l.done += int64(len(t.Data))
+	}
+	if l.progress != nil && l.c.Size() > 0 {
+		l.progress(min(float64(l.done)/float64(l.c.Size()), 1))
+	}
+	return nn.Weight{Ref: len(l.e.weights), Out: out, In: in}
+}
+
+// parallel calls f for each i below n. Reading a mapped file that was cut short
+// after it was opened faults; that becomes an error here.
+func (l *loader) parallel(t tensor.Tensor, n int, f func(i int)) error {
+	work := each{n: n, f: func(i int) {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		f(i)
+	}}
+	l.e.pool.do(&work)
+	if r := work.failed.Load(); r != nil {
+		return fmt.Errorf("pack %s from %s: %v", t, l.c.Path(), *r)
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package cpu
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// physicalCores counts the cores, or is 0 if that can't be told. On Apple
+// silicon only the performance cores count: a slow core would hold up the rest.
+func physicalCores() int {
+	for _, name := range []string{"hw.perflevel0.physicalcpu", "hw.physicalcpu"} {
+		if n, err := unix.SysctlUint32(name); err == nil && n > 0 {
+			return int(n)
+		}
+	}
+	return 0
+}
+
+// processor is the CPU's name.
+func processor() string {
+	if name, err := unix.Sysctl("machdep.cpu.brand_string"); err == nil && name != "" {
+		return name
+	}
+	return runtime.GOARCH
+}
+
+// memory is the machine's memory in bytes, in all and what a new program could
+// use of it (taken to be three quarters); 0 if that can't be told.
+func memory() (total, available int) {
+	n, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0, 0
+	}
+	return int(n), int(n / 4 * 3)
+}

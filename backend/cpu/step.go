@@ -1,0 +1,234 @@
+package cpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/inferflux/inferflux/nn"
+	"github.com/inferflux/inferflux/simd"
+)
+
+// step is one run of a model over a batch, in three parts, all of whose memory
+// is reused from step to step:
+//
+//   - the model's Forward calls the operations of nn.Ops (ops.go), which only
+//     write them down;
+//   - plan (plan.go) gives each intermediate result a place in one slab of
+//     memory, reused as soon as nobody needs what lies there;
+//   - the threads compute them (compute.go).
+//
+// Operations that treat every row on its own follow one another in one phase
+// without a barrier; only matrix products and attention, which are split in
+// other ways, need the threads to meet.
+type step struct {
+	e *Engine
+
+	// The batch: one entry for each row.
+	tokens    []int32
+	positions []int32
+	owner     []int32 // index of the row's span
+	wanted    []int32 // rows whose logits are wanted
+	seqs      []*sequence
+	spans     []rowRange // rows of each span
+
+	ops     []op
+	phases  []phase
+	buffers []buffer
+	acts    []*activations // by number of columns
+	ropes   []*ropeTable
+	err     error // of an operation: the model asked for what can't be
+
+	slab  []float32
+	block int         // tokens of a query block
+	tasks []queryTask // of attention, for one KV head
+
+	run // what the threads share
+}
+
+type rowRange struct{ from, to int }
+
+// rowSet is the meaning of a tensor's rows.
+type rowSet uint8
+
+const (
+	allRows    rowSet = iota // every token of the batch
+	wantedRows               // those that Wanted kept
+)
+
+// buffer is an intermediate result. A phase is an index into step.phases.
+type buffer struct {
+	size        int // elements
+	set         rowSet
+	first, last int // the phases that write it first and touch it last
+	offset      int // in the slab, once planned
+}
+
+// view is a tensor: columns of a buffer.
+type view struct {
+	buffer      int
+	off, stride int
+	rows, cols  int
+}
+
+// opKind says what an op computes: dst from a and b.
+type opKind uint8
+
+const (
+	opEmbed    opKind = iota // dst = rows of weight by token
+	opRMSNorm                // dst = a normalized, times weight
+	opQuantize               // act = a, in the form that a product needs
+	opAddBias                // dst += weight
+	opAdd                    // dst += a
+	opScale                  // dst *= number
+	opGated                  // dst = activation(first half of a)·second half
+	opAngles                 // rope = cosines and sines of the rows' positions
+	opRope                   // dst rotated by rope
+	opAppend                 // the layer's KV at the rows' positions = a (keys), b (values)
+	opGather                 // dst = the wanted rows of a
+	opLinear                 // dst = act·weightᵀ; a phase of its own
+	opAttend                 // dst = attention of a; a phase of its own
+)
+
+type op struct {
+	kind          opKind
+	dst, a, b     view
+	weight        *weight
+	act           *activations
+	ints, floats  bool // of opQuantize: the forms needed
+	number        float32
+	gate          nn.Activation
+	rope          *ropeTable
+	headDim       int
+	attention     nn.Attention
+	queryRowGroup int // query heads that share a KV head
+}
+
+// activations are what the products of one width read.
+type activations struct {
+	simd.Activations
+	ready bool // for this step
+	// holds is the tensor in it, as long as that isn't overwritten.
+	holds        view
+	ints, floats bool
+}
+
+// ropeTable holds the cosines and sines of the step's rows, [rows, Dims/2] each.
+type ropeTable struct {
+	rope     *nn.Rope
+	ready    bool // for this step
+	cos, sin []float32
+}
+
+// begin forgets the last step.
+func (s *step) begin() {
+	s.tokens, s.positions, s.owner, s.wanted = s.tokens[:0], s.positions[:0], s.owner[:0], s.wanted[:0]
+	clear(s.seqs)
+	s.seqs, s.spans = s.seqs[:0], s.spans[:0]
+	s.ops, s.phases, s.buffers = s.ops[:0], s.phases[:0], s.buffers[:0]
+	for _, a := range s.acts {
+		a.ready = false
+	}
+	for _, r := range s.ropes {
+		r.ready = false
+	}
+	s.err, s.block = nil, 0
+}
+
+var errModel = errors.New("the model's operations don't fit together")
+
+// fail records the first error; from then on operations do nothing.
+func (s *step) fail(format string, args ...any) nn.Tensor {
+	if s.err == nil {
+		s.err = fmt.Errorf("%w: %s", errModel, fmt.Sprintf(format, args...))
+	}
+	return nn.Tensor{}
+}
+
+// rows is the number of rows of a set.
+func (s *step) rows(set rowSet) int {
+	if set == wantedRows {
+		return len(s.wanted)
+	}
+	return len(s.tokens)
+}
+
+// newTensor makes a buffer of cols columns.
+func (s *step) newTensor(set rowSet, cols int) nn.Tensor {
+	s.buffers = append(s.buffers, buffer{size: s.rows(set) * cols, set: set, first: -1})
+	return nn.Tensor{Ref: uint64(len(s.buffers)), Stride: cols, Rows: s.rows(set), Cols: cols}
+}
+
+// view checks a tensor that the model hands back.
+func (s *step) view(t nn.Tensor) (view, bool) {
+	if s.err != nil {
+		return view{}, false
+	}
+	if t.Ref == 0 || t.Ref > uint64(len(s.buffers)) {
+		s.fail("a tensor that isn't of this step")
+		return view{}, false
+	}
+	b := s.buffers[t.Ref-1]
+	if t.Rows != s.rows(b.set) || t.Off < 0 || t.Cols < 0 || t.Off+t.Cols > t.Stride || t.Rows*t.Stride != b.size {
+		s.fail("a tensor %+v that views a buffer of %d rows, %d elements", t, s.rows(b.set), b.size)
+		return view{}, false
+	}
+	return view{buffer: int(t.Ref) - 1, off: t.Off, stride: t.Stride, rows: t.Rows, cols: t.Cols}, true
+}
+
+func (s *step) set(v view) rowSet { return s.buffers[v.buffer].set }
+
+// weight finds a weight of the engine and checks its shape; 0 means any size.
+func (s *step) weight(w nn.Weight, matrix bool, in int) *weight {
+	if w.Ref < 1 || w.Ref > len(s.e.weights) {
+		s.fail("weight %d is not of this engine", w.Ref)
+		return nil
+	}
+	p := &s.e.weights[w.Ref-1]
+	if (p.matrix != nil) != matrix || (in != 0 && matrix && p.matrix.Cols() != in) || (in != 0 && !matrix && len(p.vector) != in) {
+		s.fail("weight %d [%d, %d] used on %d columns", w.Ref, w.Out, w.In, in)
+		return nil
+	}
+	return p
+}
+
+// activationsOf finds the activations for products of cols columns.
+func (s *step) activationsOf(cols int) *activations {
+	i := slices.IndexFunc(s.acts, func(a *activations) bool { return a.Cols() == cols })
+	if i < 0 {
+		i = len(s.acts)
+		s.acts = append(s.acts, &activations{})
+	}
+	a := s.acts[i]
+	if !a.ready {
+		a.Reset(len(s.tokens), cols)
+		a.ready, a.holds = true, view{buffer: -1}
+	}
+	return a
+}
+
+// anglesOf finds the table of a rotary embedding and has it filled.
+func (s *step) anglesOf(r *nn.Rope) *ropeTable {
+	i := slices.IndexFunc(s.ropes, func(t *ropeTable) bool { return t.rope == r })
+	if i < 0 {
+		i = len(s.ropes)
+		s.ropes = append(s.ropes, &ropeTable{rope: r})
+	}
+	t := s.ropes[i]
+	if !t.ready {
+		t.ready = true
+		n := len(s.tokens) * len(r.InvFreq)
+		t.cos, t.sin = resize(t.cos, n), resize(t.sin, n)
+		s.addRows(op{kind: opAngles, rope: t}, allRows)
+	}
+	return t
+}
+
+// resize makes a slice of n elements, of any content, allocating only when it
+// was never that long.
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
