@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -109,18 +110,24 @@ func look(path string) (Candidate, error) {
 	return c, err
 }
 
+// otherFormats are the suffixes of model files that can't be opened yet.
+var otherFormats = []string{".safetensors", ".npz", ".bin", ".pth"}
+
 // unrecognised explains why no format took the candidate, and what to do.
 func unrecognised(c Candidate) error {
 	formats := "no format is built in"
 	if known := Formats(); len(known) > 0 {
-		formats = fmt.Sprintf("supported: %s", join(known))
+		formats = "supported: " + join(known)
 	}
 	if !c.Dir {
-		if strings.HasPrefix(string(c.Head), "version https://git-lfs") {
-			return errors.New("the file is a Git LFS pointer, not the model itself: fetch it with `git lfs pull` or download it again")
-		}
-		if len(c.Head) == 0 {
+		ext := strings.ToLower(filepath.Ext(c.Path))
+		switch {
+		case len(c.Head) == 0:
 			return errors.New("the file is empty: download it again")
+		case strings.HasPrefix(string(c.Head), "version https://git-lfs"):
+			return errors.New("the file is a Git LFS pointer, not the model itself: fetch it with `git lfs pull` or download it again")
+		case slices.Contains(otherFormats, ext):
+			return fmt.Errorf("%s files are not supported yet (%s): use a GGUF file of this model", ext, formats)
 		}
 		return fmt.Errorf("not a model file: it begins with %q (%s)", c.Head[:min(len(c.Head), 8)], formats)
 	}
@@ -135,7 +142,7 @@ func unrecognised(c Candidate) error {
 	if names := with(".gguf"); len(names) > 0 {
 		return fmt.Errorf("a folder: name the model file in it (found %s)", join(names))
 	}
-	for _, suffix := range []string{".safetensors", ".npz", ".bin", ".pth"} {
+	for _, suffix := range otherFormats {
 		if names := with(suffix); len(names) > 0 {
 			return fmt.Errorf("a folder with %s files (found %s) is not supported yet (%s): use a GGUF file of this model", suffix, join(names), formats)
 		}

@@ -27,11 +27,14 @@ func partPath(prefix string, number, count int) string {
 // addSplits opens the other parts, if the first says that there are any.
 func (f *File) addSplits() error {
 	first := f.parts[0]
-	count, ok := first.meta.Int(keySplitCount)
-	if !ok || count == 1 {
+	if _, ok := first.meta.values[keySplitCount]; !ok {
 		return nil
 	}
-	if count < 1 || count > 99999 {
+	count, ok := first.meta.Int(keySplitCount)
+	switch {
+	case count == 1:
+		return nil
+	case !ok || count < 1 || count > 99999:
 		return first.wrong(keySplitCount, "1 to 99999 parts")
 	}
 	name := splitName.FindStringSubmatch(f.path)

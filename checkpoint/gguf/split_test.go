@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,7 +98,9 @@ func TestSplitErrors(t *testing.T) {
 		{name: "tensor twice", pieces: change(2, piece{2, 3, 3, "a"}), want: []string{"m-00003-of-00003.gguf", `tensor "a"`, "already in m-00001-of-00003.gguf"}},
 		{name: "tensor missing", pieces: change(2, piece{2, 3, 3, ""}), want: []string{`"split.tensors.count": expected the 2 tensors that the parts hold, found 3`}},
 		{name: "no parts", pieces: change(0, piece{0, 0, 3, "a"}), want: []string{`"split.count": expected 1 to 99999 parts, found 0`}},
-		{name: "absurd count", pieces: change(0, piece{0, 1 << 40, 3, "a"}), want: []string{`"split.count": expected 1 to 99999 parts, found 1099511627776`}},
+		{name: "absurd count", pieces: change(0, piece{0, int64(1 << 40), 3, "a"}), want: []string{`"split.count": expected 1 to 99999 parts, found 1099511627776`}},
+		{name: "count is text", pieces: change(0, piece{0, "three", 3, "a"}), want: []string{`"split.count": expected 1 to 99999 parts, found three`}},
+		{name: "count past the sign", pieces: change(0, piece{0, uint64(math.MaxUint64), 3, "a"}), want: []string{`"split.count": expected 1 to 99999 parts, found 18446744073709551615`}},
 		{name: "negative number", pieces: change(0, piece{-1, 3, 3, "a"}), want: []string{`"split.no": expected a part from 0 to 2, found -1`}},
 		{name: "number is text", pieces: change(0, piece{"0", 3, 3, "a"}), want: []string{`"split.no"`, "found 0"}},
 		{name: "all parts but the first missing", pieces: []piece{{0, 99, 3, "a"}}, want: []string{"m-00005-of-00099.gguf and 94 more"}},
