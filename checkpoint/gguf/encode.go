@@ -10,7 +10,7 @@ func appendString(b []byte, s string) []byte {
 }
 
 // encode turns a value into its type and bytes.
-func encode(value any, depth int) (valueType, []byte, error) {
+func encode(value any) (valueType, []byte, error) {
 	switch v := value.(type) {
 	case bool:
 		return typeBool, appendBool(nil, v), nil
@@ -39,11 +39,12 @@ func encode(value any, depth int) (valueType, []byte, error) {
 	case float64:
 		return typeFloat64, le.AppendUint64(nil, math.Float64bits(v)), nil
 	}
-	b, err := encodeArray(value, depth)
+	b, err := encodeArray(value, 1)
 	return typeArray, b, err
 }
 
-// encodeArray gives element type, length and elements.
+// encodeArray gives element type, length and elements of an array at the given
+// depth of nesting, from 1.
 func encodeArray(value any, depth int) ([]byte, error) {
 	switch v := value.(type) {
 	case []bool:

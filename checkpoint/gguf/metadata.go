@@ -154,7 +154,7 @@ func (m *metadata) list(v value) any {
 		list := make([]any, v.n)
 		c := cursor{data: m.data, pos: v.at}
 		for i := range list {
-			inner, _ := c.arrayOf("", 0) // it was checked before
+			inner, _ := c.arrayOf("", 1) // it was checked before
 			list[i] = m.list(inner)
 		}
 		return list

@@ -57,7 +57,19 @@ func (c *cursor) value(what string) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	return c.valueOf(t, what, 0)
+	switch t {
+	case typeArray:
+		return c.arrayOf(what, 1)
+	case typeString:
+		s, err := c.text(what, maxString)
+		return value{typ: t, at: c.pos - len(s), end: c.pos}, err
+	}
+	v := value{typ: t, at: c.pos, end: c.pos + widths[t]}
+	if c.left() < widths[t] {
+		return v, c.truncated(what, uint64(widths[t]))
+	}
+	c.pos = v.end
+	return v, c.checkBools(t, v.at, v.end, what)
 }
 
 func (c *cursor) valueType(what string) (valueType, error) {
@@ -72,23 +84,8 @@ func (c *cursor) valueType(what string) (valueType, error) {
 	return valueType(t), nil
 }
 
-func (c *cursor) valueOf(t valueType, what string, depth int) (value, error) {
-	switch t {
-	case typeArray:
-		return c.arrayOf(what, depth+1)
-	case typeString:
-		s, err := c.text(what, maxString)
-		return value{typ: t, at: c.pos - len(s), end: c.pos}, err
-	}
-	v := value{typ: t, at: c.pos, end: c.pos + widths[t]}
-	if c.left() < widths[t] {
-		return v, c.truncated(what, uint64(widths[t]))
-	}
-	c.pos = v.end
-	return v, c.checkBools(t, v.at, v.end, what)
-}
-
 // arrayOf reads an array's element type and length and passes over its elements.
+// depth is 1 for an array that is in no other.
 func (c *cursor) arrayOf(what string, depth int) (value, error) {
 	at := c.pos
 	elem, err := c.valueType(what + ": element type")

@@ -61,7 +61,7 @@ func (w *Writer) set(key string, value any) error {
 		w.alignment = int(a)
 	}
 	w.keys[key] = true
-	t, encoded, err := encode(value, 1)
+	t, encoded, err := encode(value)
 	w.meta = appendString(w.meta, key)
 	w.meta = le.AppendUint32(w.meta, uint32(t))
 	w.meta = append(w.meta, encoded...)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/tensor"
@@ -50,7 +51,7 @@ func sameContent(t *testing.T, f, g *gguf.File) {
 	for _, key := range f.Metadata().Keys() {
 		want, _ := f.Metadata().Value(key)
 		got, _ := g.Metadata().Value(key)
-		if diff := cmp.Diff(want, got, equateNaNs); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
 			t.Errorf("metadata %q: %s", key, diff)
 		}
 	}
@@ -65,8 +66,6 @@ func sameContent(t *testing.T, f, g *gguf.File) {
 		}
 	}
 }
-
-var equateNaNs = cmp.Comparer(func(a, b float64) bool { return a == b || a != a && b != b })
 
 func TestWriterErrors(t *testing.T) {
 	x := tensor.Tensor{Name: "t", Type: tensor.F32, Shape: []int{2, 4}, Data: make([]byte, 32)}
