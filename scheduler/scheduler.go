@@ -21,7 +21,6 @@ type Request struct {
 	MaxTokens  int     // 0: as many as the context allows
 	MinTokens  int     // stop tokens can't be chosen before
 	StopTokens []int32 // end the sequence; reported with Finish, their text is not part of the answer
-	IgnoreEOS  bool    // StopTokens don't end the sequence
 }
 
 // FinishReason says why a sequence ended.

@@ -1,0 +1,135 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/chat"
+	"github.com/inferflux/inferflux/sample"
+	"github.com/inferflux/inferflux/scheduler"
+	"github.com/inferflux/inferflux/tokenizer"
+)
+
+// ErrNoTemplate is returned for a conversation with a model that has no chat
+// template.
+var ErrNoTemplate = errors.New("the model has no chat template: use /v1/completions with a prompt in the model's own format")
+
+// ModelOptions are the parts of a loaded model.
+type ModelOptions struct {
+	ID        string
+	Aliases   []string
+	File      string // where it was loaded from
+	Created   time.Time
+	Tokenizer *tokenizer.Tokenizer
+	Template  *chat.Template // nil if the model has none
+	Engine    backend.Engine
+	Choice    backend.Choice // how the backend was chosen
+	Scheduler scheduler.Options
+	Close     func() error // what to close after the engine: the checkpoint
+}
+
+// Model is one loaded model. It is safe for concurrent use.
+type Model struct {
+	o         ModelOptions
+	scheduler *scheduler.Scheduler
+}
+
+// New starts a model's scheduler. The model owns the engine from now on.
+func New(o ModelOptions) *Model {
+	return &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler)}
+}
+
+// ID is the name under which the model is served.
+func (m *Model) ID() string { return m.o.ID }
+
+// Aliases are its other names.
+func (m *Model) Aliases() []string { return m.o.Aliases }
+
+// File is where it was loaded from.
+func (m *Model) File() string { return m.o.File }
+
+// Created is when it was loaded.
+func (m *Model) Created() time.Time { return m.o.Created }
+
+// Tokenizer is the model's own.
+func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.o.Tokenizer }
+
+// Template is the model's chat template, or nil.
+func (m *Model) Template() *chat.Template { return m.o.Template }
+
+// Engine is what computes. Only its descriptions may be used: the scheduler owns
+// the rest.
+func (m *Model) Engine() backend.Engine { return m.o.Engine }
+
+// Choice says how the backend was chosen.
+func (m *Model) Choice() backend.Choice { return m.o.Choice }
+
+// Scheduler is what runs the model's requests.
+func (m *Model) Scheduler() *scheduler.Scheduler { return m.scheduler }
+
+// Drain refuses new requests and waits for the running ones, until ctx ends.
+func (m *Model) Drain(ctx context.Context) error { return m.scheduler.Drain(ctx) }
+
+// Close ends what runs and frees everything.
+func (m *Model) Close() error {
+	m.scheduler.Close()
+	err := m.o.Engine.Close()
+	if m.o.Close != nil {
+		err = errors.Join(err, m.o.Close())
+	}
+	return err
+}
+
+// ChatPrompt renders a conversation and encodes it. As in transformers, the
+// beginning token is the template's business and none is added.
+func (m *Model) ChatPrompt(in chat.Input) ([]int32, error) {
+	if m.o.Template == nil {
+		return nil, ErrNoTemplate
+	}
+	text, err := m.o.Template.Render(in)
+	if err != nil {
+		return nil, err
+	}
+	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{Special: true}), nil
+}
+
+// RawPrompt encodes a text to be continued, with the beginning token if the model
+// wants one. Control tokens written out in it count as such, so that a client
+// can apply a chat format by itself.
+func (m *Model) RawPrompt(text string) []int32 {
+	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{Special: true, AddSpecial: true})
+}
+
+// Request is one answer to generate.
+type Request struct {
+	Prompt      []int32
+	Sampling    sample.Params
+	MaxTokens   int      // 0: the scheduler's default
+	MinTokens   int      // no stop token before
+	Stop        []string // end the answer where they would begin
+	StopTokens  []int32  // end it too, beside the model's own
+	IgnoreEOS   bool     // the model's own don't end it
+	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
+}
+
+// Generate starts an answer. It ends when ctx does. Errors are those of
+// [scheduler.Scheduler.Submit].
+func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
+	ends := r.StopTokens
+	if !r.IgnoreEOS {
+		ends = slices.Concat(r.StopTokens, m.o.Tokenizer.EndOfGeneration())
+	}
+	seq, err := m.scheduler.Submit(ctx, scheduler.Request{
+		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{
+		ctx: ctx, seq: seq, request: r,
+		text: newText(m.o.Tokenizer, r.Stop, r.IncludeStop),
+	}, nil
+}
