@@ -116,10 +116,10 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 	if err != nil {
 		return nil, err
 	}
-	for p, ids := range prompts {
+	for _, ids := range prompts {
 		b.prompt += len(ids)
 		for i := range req.n {
-			s, err := m.Generate(ctx, req.generation(ids, p*req.n+i))
+			s, err := m.Generate(ctx, req.generation(ids, i))
 			if err != nil {
 				b.close()
 				return nil, err

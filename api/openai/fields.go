@@ -44,7 +44,7 @@ var fields = []Field{
 		Behaviour: "Only with stream. include_usage: a last chunk with no choices carries the usage. include_obfuscation: only false.",
 		decode:    (*request).decodeStreamOptions},
 	{Name: "n", Chat: true, Completions: true, Type: "integer", Range: "1 to 128 (prompts × n at most 128)", Default: "1",
-		Behaviour: "Number of answers to each prompt, generated side by side. With a seed, answer i uses seed + i.",
+		Behaviour: "Number of answers to each prompt, generated side by side. With a seed, the i-th answer to a prompt (from 0) uses seed + i.",
 		decode: func(r *request, path string, raw json.RawMessage) *Error {
 			n, err := decodeInt(path, raw, 1, maxChoices)
 			r.n = int(n)

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/inferflux/inferflux/generate"
+)
+
+// gauges reads the schedulers when /metrics is asked, so that the numbers are
+// those of this moment and cost nothing otherwise.
+type gauges struct {
+	models *generate.Models
+
+	ready, running, waiting                     *prometheus.Desc
+	kvCapacity, kvReserved, kvUsed, kvUsedBytes *prometheus.Desc
+	routerWaiting, routerRunning, routerKVUsage *prometheus.Desc
+}
+
+func newGauges(models *generate.Models) *gauges {
+	desc := func(name, label, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{label}, nil)
+	}
+	return &gauges{
+		models:      models,
+		ready:       desc("inferflux_model_ready", "model", "1 if the model answers requests."),
+		running:     desc("inferflux_running_sequences", "model", "Sequences that hold KV memory."),
+		waiting:     desc("inferflux_queue_length", "model", "Sequences that wait for room."),
+		kvCapacity:  desc("inferflux_kv_capacity_tokens", "model", "Positions that the KV cache has."),
+		kvReserved:  desc("inferflux_kv_reserved_tokens", "model", "Positions promised to sequences."),
+		kvUsed:      desc("inferflux_kv_used_tokens", "model", "Positions that hold values."),
+		kvUsedBytes: desc("inferflux_kv_used_bytes", "model", "Memory of the positions that hold values."),
+		// The names that inference routers (llm-d, the Gateway API Inference
+		// Extension) read to choose a server.
+		routerWaiting: desc("vllm:num_requests_waiting", "model_name", "Sequences that wait for room."),
+		routerRunning: desc("vllm:num_requests_running", "model_name", "Sequences that hold KV memory."),
+		routerKVUsage: desc("vllm:kv_cache_usage_perc", "model_name", "Part of the KV cache that is taken, 0 to 1."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		g.ready, g.running, g.waiting, g.kvCapacity, g.kvReserved, g.kvUsed, g.kvUsedBytes,
+		g.routerWaiting, g.routerRunning, g.routerKVUsage,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	for _, e := range g.models.List() {
+		gauge := func(d *prometheus.Desc, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, e.ID)
+		}
+		if e.State != generate.Ready {
+			gauge(g.ready, 0)
+			continue
+		}
+		gauge(g.ready, 1)
+		stats := e.Model.Scheduler().Stats()
+		gauge(g.running, float64(stats.Running))
+		gauge(g.waiting, float64(stats.Waiting))
+		gauge(g.routerRunning, float64(stats.Running))
+		gauge(g.routerWaiting, float64(stats.Waiting))
+
+		kv := stats.KV
+		gauge(g.kvCapacity, float64(kv.Capacity))
+		gauge(g.kvReserved, float64(kv.Reserved))
+		gauge(g.kvUsed, float64(kv.Used))
+		gauge(g.kvUsedBytes, float64(kv.Used)*float64(kv.BytesPerToken))
+		if kv.Capacity > 0 {
+			gauge(g.routerKVUsage, float64(kv.Reserved)/float64(kv.Capacity))
+		}
+	}
+}
