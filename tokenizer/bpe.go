@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -27,55 +28,57 @@ type merger struct {
 	unknown  int32 // stands for what can't be encoded; -1 for none
 	fuse     bool  // one unknown token for a run of them
 
-	// whole marks tokens whose own text merges into just them, so that a word
-	// found in the vocabulary needs no merging.
-	whole   []bool
-	longest int // bytes of the longest whole token
+	// whole says of each token whether its own text merges into just it, so
+	// that a word that is found in the vocabulary needs no merging. It is worked
+	// out when first asked for: two bits a token, 0 for not known yet.
+	whole []atomic.Uint32
+	trust bool // take it of all normal tokens (ignore_merges)
 }
+
+const (
+	knownBroken = 2
+	knownWhole  = 3
+)
 
 // shortWord is the most characters that are merged by scanning all pairs for
 // each merge; beyond that, a heap keeps the order.
 const shortWord = 64
 
-// findWhole fills whole. With trust, every normal token counts (ignore_merges).
-func (m *merger) findWhole(trust bool) {
-	m.whole = make([]bool, m.vocab.size())
-	var heap longMerge
-	var buf []int32
-	for i := range m.whole {
-		id := int32(i)
-		piece := string(m.vocab.piece(id))
-		if m.vocab.find(piece) != id {
-			continue
-		}
-		if trust {
-			m.whole[i] = m.vocab.kinds[i] == Normal
-		} else {
-			buf = m.merge(buf[:0], piece, &heap)
-			m.whole[i] = len(buf) == 1 && buf[0] == id
-		}
-		if m.whole[i] {
-			m.longest = max(m.longest, len(piece))
-		}
-	}
-}
-
 // encode appends the tokens of a word, which isn't empty. begin is where in dst
 // the text began that the word is a part of.
 func (m *merger) encode(dst []int32, word string, begin int, heap *longMerge) []int32 {
-	if len(word) <= m.longest {
-		if id := m.vocab.find(word); id >= 0 && m.whole[id] {
+	if len(word) <= m.vocab.longest {
+		if id := m.vocab.find(word); id >= 0 && m.isWhole(id, word, heap) {
 			return append(dst, id)
 		}
 	}
-	return m.mergeFrom(dst, word, begin, heap)
+	return m.merge(dst, word, begin, heap)
 }
 
-func (m *merger) merge(dst []int32, word string, heap *longMerge) []int32 {
-	return m.mergeFrom(dst, word, len(dst), heap)
+// isWhole reports whether word, the text of token id, merges into just id.
+func (m *merger) isWhole(id int32, word string, heap *longMerge) bool {
+	if m.trust {
+		return m.vocab.kinds[id] == Normal
+	}
+	bits, shift := &m.whole[id/16], id%16*2
+	switch bits.Load() >> shift & 3 {
+	case knownWhole:
+		return true
+	case knownBroken:
+		return false
+	}
+	var buf [shortWord]int32
+	ids := m.merge(buf[:0], word, 0, heap)
+	if len(ids) == 1 && ids[0] == id {
+		bits.Or(knownWhole << shift)
+		return true
+	}
+	bits.Or(knownBroken << shift)
+	return false
 }
 
-func (m *merger) mergeFrom(dst []int32, word string, begin int, heap *longMerge) []int32 {
+// merge appends the tokens that a word merges into.
+func (m *merger) merge(dst []int32, word string, begin int, heap *longMerge) []int32 {
 	var (
 		ids   [shortWord + 1]int32
 		ends  [shortWord + 1]int32 // of each symbol in word

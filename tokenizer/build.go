@@ -3,11 +3,13 @@ package tokenizer
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // newTokenizer makes a tokenizer that cuts out the added tokens that are
 // matched in the text as given.
 func newTokenizer(m *merger, added []addedToken) *Tokenizer {
+	m.whole = make([]atomic.Uint32, m.vocab.size()/16+1)
 	t := &Tokenizer{merger: m, bos: -1, eos: -1}
 	t.scratch.New = func() any { return new(longMerge) }
 	t.raw = newMatcher(slices.DeleteFunc(slices.Clone(added), func(a addedToken) bool { return a.normalized }))
@@ -63,13 +65,26 @@ func (b *tableMerger) addMerge(left, right string, rank uint32) bool {
 // the spelling itself where it isn't in the byte-level alphabet.
 func (b *tableMerger) appendToken(dst []byte, spelling string) []byte {
 	if !b.byteLevel {
-		return append(dst, strings.ReplaceAll(spelling, metaspace, " ")...)
+		return appendSpaced(dst, spelling)
 	}
 	dst, ok := appendUnspelled(dst, spelling)
 	if !ok {
 		dst = append(dst, spelling...)
 	}
 	return dst
+}
+
+// appendSpaced appends a SentencePiece spelling with its spaces as spaces.
+func appendSpaced(dst []byte, spelling string) []byte {
+	for {
+		text, rest, more := strings.Cut(spelling, metaspace)
+		dst = append(dst, text...)
+		if !more {
+			return dst
+		}
+		dst = append(dst, ' ')
+		spelling = rest
+	}
 }
 
 // noBytes marks all bytes as having no token.

@@ -39,8 +39,8 @@ var asciiClass = func() (t [256]class) {
 	return t
 }()
 
-// classPages are the classes of all code points from 0x80 on in pages of 256,
-// equal pages stored once.
+// classPages are the classes of all code points in pages of 256, equal pages
+// stored once.
 type classPages struct {
 	index [(unicode.MaxRune + 1) / 256]uint16
 	pages [][256]class
@@ -66,6 +66,11 @@ var pages = sync.OnceValue(func() *classPages {
 			for _, r := range table.R32 {
 				fill(flat, rune(r.Lo), rune(r.Hi), rune(r.Stride), bits)
 			}
+		}
+	}
+	for bits, ranges := range unicode16 {
+		for _, r := range ranges {
+			fill(flat, r[0], r[1], 1, bits)
 		}
 	}
 	p := new(classPages)
@@ -124,6 +129,11 @@ func wideClass(s string) (class, int) {
 	if r == utf8.RuneError && n == 1 {
 		return 0, 1
 	}
+	return classOf(r), n
+}
+
+// classOf is the class of a code point.
+func classOf(r rune) class {
 	p := pages()
-	return p.pages[p.index[r>>8]][r&0xff], n
+	return p.pages[p.index[r>>8]][r&0xff]
 }

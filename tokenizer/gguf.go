@@ -127,7 +127,7 @@ func (f *ggufVocab) byteLevel() (*Tokenizer, error) {
 		// name one that isn't there; it can't apply then.
 		b.addMerge(left, right, uint32(rank))
 	}
-	b.findWhole(fam.ignoreMerges)
+	b.trust = fam.ignoreMerges
 	t := newTokenizer(&b.merger, f.added)
 	t.preTokenizer, t.stages = pre, stagesOf(fam.patterns)
 	if fam.nfc {
@@ -189,7 +189,6 @@ func (f *ggufVocab) sentencePiece() (*Tokenizer, error) {
 	if unknown >= 0 && unknown < v.size() {
 		m.unknown = int32(unknown)
 	}
-	m.findWhole(false)
 	t := newTokenizer(m, f.added)
 	t.metaspace = true
 	t.preTokenizer, t.stages = "sentencepiece", []splitter{splitUnmergeable(v)}

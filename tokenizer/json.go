@@ -19,53 +19,48 @@ func FromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// The parts of tokenizer.json. Components are objects told apart by their type.
-type (
-	jsonFile struct {
-		AddedTokens   []jsonAdded     `json:"added_tokens"`
-		Normalizer    *jsonComponent  `json:"normalizer"`
-		PreTokenizer  *jsonComponent  `json:"pre_tokenizer"`
-		PostProcessor *jsonComponent  `json:"post_processor"`
-		Decoder       *jsonComponent  `json:"decoder"`
-		Model         json.RawMessage `json:"model"`
-	}
-	jsonAdded struct {
-		ID         int64  `json:"id"`
-		Content    string `json:"content"`
-		SingleWord bool   `json:"single_word"`
-		LStrip     bool   `json:"lstrip"`
-		RStrip     bool   `json:"rstrip"`
-		Normalized bool   `json:"normalized"`
-		Special    bool   `json:"special"`
-	}
-	jsonModel struct {
-		Type                    string          `json:"type"`
-		Dropout                 *float64        `json:"dropout"`
-		UnkToken                *string         `json:"unk_token"`
-		ContinuingSubwordPrefix string          `json:"continuing_subword_prefix"`
-		EndOfWordSuffix         string          `json:"end_of_word_suffix"`
-		FuseUnk                 bool            `json:"fuse_unk"`
-		ByteFallback            bool            `json:"byte_fallback"`
-		IgnoreMerges            bool            `json:"ignore_merges"`
-		Vocab                   json.RawMessage `json:"vocab"`
-		Merges                  json.RawMessage `json:"merges"`
-	}
-)
-
-// jsonReader gathers what the components of a tokenizer.json say.
+// jsonReader gathers what a tokenizer.json says.
 type jsonReader struct {
-	file   jsonFile
-	model  jsonModel
-	config jsonConfig
+	addedTokens   []jsonAdded
+	normalizer    *jsonComponent
+	preTokenizer  *jsonComponent
+	postProcessor *jsonComponent
+	decoder       *jsonComponent
+	model         jsonModel
+	config        jsonConfig
 
-	tokens []string // by id; "" where there is none
+	tokens []string // of the model, by id; "" where there is none
 	added  []addedToken
 	kinds  map[int32]Kind // of added tokens
 }
 
+type jsonAdded struct {
+	ID         int64  `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	Normalized bool   `json:"normalized"`
+	Special    bool   `json:"special"`
+}
+
+type jsonModel struct {
+	kind                                       string
+	dropout                                    float64
+	unknown, continuingPrefix, endOfWordSuffix string
+	fuseUnknown, byteFallback, ignoreMerges    bool
+	vocab                                      []jsonEntry
+	merges                                     string // the JSON of the list
+}
+
+type jsonEntry struct {
+	text string
+	id   int64
+}
+
 func fromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
 	var r jsonReader
-	if err := json.Unmarshal(tokenizerJSON, &r.file); err != nil {
+	if err := r.read(string(tokenizerJSON)); err != nil {
 		return nil, err
 	}
 	if len(config) > 0 {
@@ -73,61 +68,147 @@ func fromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
 			return nil, fmt.Errorf("tokenizer_config.json: %w", err)
 		}
 	}
-	if len(r.file.Model) == 0 {
-		return nil, errors.New(`"model" is missing`)
-	}
-	if err := json.Unmarshal(r.file.Model, &r.model); err != nil {
-		return nil, fmt.Errorf("model: %w", err)
-	}
 	switch m := &r.model; {
-	case m.Type != "BPE" && !(m.Type == "" && len(m.Merges) > 0):
-		return nil, fmt.Errorf("model of type %q isn't supported, only BPE", m.Type)
-	case m.Dropout != nil && *m.Dropout != 0:
-		return nil, fmt.Errorf("model: dropout %v isn't supported", *m.Dropout)
-	case m.ContinuingSubwordPrefix != "":
-		return nil, fmt.Errorf("model: continuing_subword_prefix %q isn't supported", m.ContinuingSubwordPrefix)
-	case m.EndOfWordSuffix != "":
-		return nil, fmt.Errorf("model: end_of_word_suffix %q isn't supported", m.EndOfWordSuffix)
+	case m.kind != "BPE" && !(m.kind == "" && len(m.merges) > 0):
+		return nil, fmt.Errorf("model of type %q isn't supported, only BPE", m.kind)
+	case m.dropout != 0:
+		return nil, fmt.Errorf("model: dropout %v isn't supported", m.dropout)
+	case m.continuingPrefix != "":
+		return nil, fmt.Errorf("model: continuing_subword_prefix %q isn't supported", m.continuingPrefix)
+	case m.endOfWordSuffix != "":
+		return nil, fmt.Errorf("model: end_of_word_suffix %q isn't supported", m.endOfWordSuffix)
 	}
-	if err := r.readTokens(); err != nil {
+	if err := r.listTokens(); err != nil {
 		return nil, err
 	}
 	return r.build()
 }
 
-// readTokens lists the vocabulary and the added tokens by id.
-func (r *jsonReader) readTokens() error {
-	last, count, bytes := int64(-1), 0, 0
-	err := eachEntry(r.model.Vocab, func(text string, id int64) error {
-		if id < 0 || id >= maxVocab {
-			return fmt.Errorf("model: vocab gives %q the id %d, outside 0 to %d", text, id, maxVocab-1)
+// read walks the file.
+func (r *jsonReader) read(text string) error {
+	s := jsonScanner{text: text}
+	targets := map[string]any{
+		"added_tokens": &r.addedTokens, "normalizer": &r.normalizer, "pre_tokenizer": &r.preTokenizer,
+		"post_processor": &r.postProcessor, "decoder": &r.decoder,
+	}
+	err := s.object(func(key string) error {
+		var err error
+		if v, ok := targets[key]; ok {
+			err = s.decode(v)
+		} else if key == "model" {
+			err = r.readModel(&s)
+		} else {
+			_, err = s.skip()
 		}
-		last, count, bytes = max(last, id), count+1, bytes+len(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, a := range r.file.AddedTokens {
+	if s.peek() != 0 || s.pos < len(text) {
+		return s.errorf("more text after the end")
+	}
+	return nil
+}
+
+func (r *jsonReader) readModel(s *jsonScanner) error {
+	m := &r.model
+	targets := map[string]any{
+		"type": &m.kind, "dropout": &m.dropout, "unk_token": &m.unknown, "continuing_subword_prefix": &m.continuingPrefix,
+		"end_of_word_suffix": &m.endOfWordSuffix, "fuse_unk": &m.fuseUnknown, "byte_fallback": &m.byteFallback,
+		"ignore_merges": &m.ignoreMerges,
+	}
+	return s.object(func(key string) error {
+		var err error
+		if v, ok := targets[key]; ok {
+			err = s.decode(v)
+		} else if key == "vocab" && s.peek() == '{' {
+			err = m.readVocab(s)
+		} else if key == "merges" {
+			m.merges, err = s.skip()
+		} else {
+			_, err = s.skip()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	})
+}
+
+// readVocab reads ids by token.
+func (m *jsonModel) readVocab(s *jsonScanner) error {
+	return s.object(func(text string) error {
+		id, err := s.integer()
+		if err == nil && (id < 0 || id >= maxVocab) {
+			err = fmt.Errorf("token %q has the id %d, outside 0 to %d", text, id, maxVocab-1)
+		}
+		m.vocab = append(m.vocab, jsonEntry{text, id})
+		return err
+	})
+}
+
+// eachMerge walks the merges, each "a b" or ["a", "b"].
+func (m *jsonModel) eachMerge(f func(left, right string) error) error {
+	s := jsonScanner{text: m.merges}
+	return s.array(func() error {
+		if s.peek() != '[' {
+			merge, err := s.string()
+			if err != nil {
+				return err
+			}
+			left, right, ok := cutMerge(merge)
+			if !ok {
+				return fmt.Errorf("%q isn't two tokens with a space between", merge)
+			}
+			return f(left, right)
+		}
+		var pair [2]string
+		n := 0
+		err := s.array(func() error {
+			text, err := s.string()
+			pair[min(n, 1)] = text
+			n++
+			return err
+		})
+		if err == nil && n != 2 {
+			err = fmt.Errorf("a merge of %d tokens, not two", n)
+		}
+		if err != nil {
+			return err
+		}
+		return f(pair[0], pair[1])
+	})
+}
+
+// listTokens lists the vocabulary and the added tokens by id.
+func (r *jsonReader) listTokens() error {
+	last, count := int64(-1), len(r.model.vocab)+len(r.addedTokens)
+	for _, e := range r.model.vocab {
+		last = max(last, e.id)
+	}
+	for _, a := range r.addedTokens {
 		if a.ID < 0 || a.ID >= maxVocab {
 			return fmt.Errorf("added token %q has the id %d, outside 0 to %d", a.Content, a.ID, maxVocab-1)
 		}
-		last, count = max(last, a.ID), count+1
+		last = max(last, a.ID)
 	}
 	if count == 0 {
-		return errors.New("model: vocab is empty")
+		return errors.New("model: vocab is missing or empty")
 	}
 	// Some vocabularies have gaps; one that is mostly gaps is a broken file.
-	if last >= int64(16*count+1<<16) {
+	if last >= int64(2*count+1<<16) {
 		return fmt.Errorf("the largest token id is %d but there are only %d tokens", last, count)
 	}
 	r.tokens = make([]string, last+1)
-	_ = eachEntry(r.model.Vocab, func(text string, id int64) error {
-		r.tokens[id] = text
-		return nil
-	})
-	r.kinds = make(map[int32]Kind, len(r.file.AddedTokens))
-	for _, a := range r.file.AddedTokens {
+	for _, e := range r.model.vocab {
+		r.tokens[e.id] = e.text
+	}
+	r.kinds = make(map[int32]Kind, len(r.addedTokens))
+	for _, a := range r.addedTokens {
 		k := UserDefined
 		if a.Special {
 			k = Control
@@ -141,10 +222,10 @@ func (r *jsonReader) readTokens() error {
 
 func (r *jsonReader) build() (*Tokenizer, error) {
 	var s textRules
-	if err := s.readNormalizer(r.file.Normalizer); err != nil {
+	if err := s.readNormalizer(r.normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	if err := s.readPreTokenizer(r.file.PreTokenizer); err != nil {
+	if err := s.readPreTokenizer(r.preTokenizer); err != nil {
 		return nil, fmt.Errorf("pre_tokenizer: %w", err)
 	}
 	if !s.byteLevel && !s.metaspace {
@@ -162,7 +243,7 @@ func (r *jsonReader) build() (*Tokenizer, error) {
 	}
 	t := newTokenizer(m, r.added)
 	t.normalizers, t.leading, t.stages = s.normalizers, s.leading, s.stages
-	t.metaspace, t.stripSpace = s.metaspace, stripsSpace(r.file.Decoder)
+	t.metaspace, t.stripSpace = s.metaspace, stripsSpace(r.decoder)
 	t.preTokenizer = "sentencepiece"
 	if s.byteLevel {
 		t.preTokenizer = nameOf(s.patterns)
@@ -185,7 +266,7 @@ func (r *jsonReader) merger(metaspaced bool) (*merger, error) {
 	for _, a := range r.added {
 		content[a.id] = a.text
 	}
-	b := tableMerger{merger: merger{vocab: v, unknown: -1, byteLevel: !metaspaced, fuse: r.model.FuseUnk}}
+	b := tableMerger{merger: merger{vocab: v, unknown: -1, byteLevel: !metaspaced, fuse: r.model.fuseUnknown}}
 	b.noBytes()
 	var raw []byte
 	for id, text := range r.tokens {
@@ -197,7 +278,7 @@ func (r *jsonReader) merger(metaspaced bool) (*merger, error) {
 		case !inModel:
 			v.add("", Undefined, true, false)
 		case metaspaced:
-			if c, ok := parseByteSpelling(text); ok && r.model.ByteFallback && !isAdded {
+			if c, ok := parseByteSpelling(text); ok && r.model.byteFallback && !isAdded {
 				b.bytes[c] = int32(id)
 				v.add(string([]byte{c}), Byte, false, false)
 				continue
@@ -207,7 +288,8 @@ func (r *jsonReader) merger(metaspaced bool) (*merger, error) {
 			}
 			// A space as itself never comes out of the normalizer.
 			literal := strings.Contains(text, " ")
-			v.add(strings.ReplaceAll(text, metaspace, " "), k, literal, !literal)
+			raw = appendSpaced(raw[:0], text)
+			v.add(string(raw), k, literal, !literal)
 		default:
 			if !isAdded {
 				k = Normal
@@ -225,34 +307,35 @@ func (r *jsonReader) merger(metaspaced bool) (*merger, error) {
 	} else {
 		b.findLetters()
 	}
-	if u := r.model.UnkToken; u != nil {
-		if id := slices.Index(r.tokens, *u); id >= 0 {
-			b.unknown = int32(id)
-		}
+	if u := r.model.unknown; u != "" {
+		b.unknown = int32(slices.Index(r.tokens, u))
 	}
 	if err := r.addMerges(&b); err != nil {
 		return nil, err
 	}
-	b.findWhole(r.model.IgnoreMerges)
+	b.trust = r.model.ignoreMerges
 	return &b.merger, nil
 }
 
 func (r *jsonReader) addMerges(b *tableMerger) error {
-	var list []json.RawMessage
-	if err := json.Unmarshal(r.model.Merges, &list); err != nil {
-		return fmt.Errorf("model: merges: %w", err)
+	list := r.model.merges
+	quotes := 2 // of each merge
+	if first := strings.IndexByte(list, '"'); first > 0 && strings.Count(list[:first], "[") == 2 {
+		quotes = 4
 	}
-	b.pairs = newPairTable(len(list))
-	for rank, raw := range list {
-		left, right, err := readMerge(raw)
-		if err != nil {
-			return fmt.Errorf("model: merge %d, %s: %w", rank, raw, err)
-		}
+	b.pairs = newPairTable(strings.Count(list, `"`) / quotes)
+	rank := uint32(0)
+	err := r.model.eachMerge(func(left, right string) error {
 		// A merge into a control token is left out on purpose: text that spells
 		// one must not become one.
-		if !b.addMerge(left, right, uint32(rank)) && !r.control(left+right) {
-			return fmt.Errorf("model: merge %d, %q with %q, has a token that isn't in the vocabulary", rank, left, right)
+		if !b.addMerge(left, right, rank) && !r.control(left+right) {
+			return fmt.Errorf("%q with %q has a token that isn't in the vocabulary", left, right)
 		}
+		rank++
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("model: merge %d: %w", rank, err)
 	}
 	return nil
 }
@@ -260,38 +343,4 @@ func (r *jsonReader) addMerges(b *tableMerger) error {
 // control reports whether a text is a control token.
 func (r *jsonReader) control(text string) bool {
 	return slices.ContainsFunc(r.added, func(a addedToken) bool { return a.control && a.text == text })
-}
-
-// readMerge reads "a b" or ["a", "b"].
-func readMerge(raw json.RawMessage) (left, right string, err error) {
-	if raw[0] == '[' {
-		var pair []string
-		if err := json.Unmarshal(raw, &pair); err != nil || len(pair) != 2 {
-			return "", "", errors.New("isn't a pair of strings")
-		}
-		return pair[0], pair[1], nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", "", err
-	}
-	left, right, ok := strings.Cut(s, " ")
-	if !ok {
-		return "", "", errors.New("isn't two tokens with a space between")
-	}
-	return left, right, nil
-}
-
-// eachEntry calls f for every entry of an object of ids by text.
-func eachEntry(object json.RawMessage, f func(text string, id int64) error) error {
-	var m map[string]int64
-	if err := json.Unmarshal(object, &m); err != nil {
-		return fmt.Errorf("model: vocab: %w", err)
-	}
-	for text, id := range m {
-		if err := f(text, id); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -30,7 +30,7 @@ func (t *jsonToken) UnmarshalJSON(data []byte) error {
 // specials reads which tokens begin and end a text, and which of them encoding
 // adds. An explicit add_bos_token or add_eos_token has the last word.
 func (r *jsonReader) specials(t *Tokenizer) error {
-	if err := r.readTemplate(t, r.file.PostProcessor); err != nil {
+	if err := r.readTemplate(t, r.postProcessor); err != nil {
 		return err
 	}
 	v := t.merger.vocab

@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // The patterns of pre-tokenizers as tokenizer.json writes them (line breaks in
@@ -53,8 +52,8 @@ var splitters = map[string]struct {
 	patternDeepSeekV3:    {splitDeepSeekV3, false},
 	patternLine:          {splitLines, false},
 	patternTrailingSpace: {splitTrailingSpace, false},
-	patternSpaceLetters:  {spaceThen(unicode.IsLetter), false},
-	patternSpacePunct:    {spaceThen(unicode.IsPunct), false},
+	patternSpaceLetters:  {spaceThen(isLetter), false},
+	patternSpacePunct:    {spaceThen(isPunct), false},
 	patternDeepSeekWord:  {spaceThen(isDeepSeekLetter), false},
 	patternDeepSeekPunct: {spaceThen(isDeepSeekPunct), false},
 }

@@ -159,6 +159,10 @@ const deepSeekLetterRanges = "A-Za-z\u00b5À-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶ�
 	"\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-\U000118df" +
 	"\U0001e900-\U0001e943"
 
+func isLetter(r rune) bool { return classOf(r)&letter != 0 }
+
+func isPunct(r rune) bool { return classOf(r)&punct != 0 }
+
 func isDeepSeekLetter(r rune) bool { return unicode.Is(deepSeekLetters, r) }
 
 func isDeepSeekPunct(r rune) bool { return unicode.Is(deepSeekPunct, r) }

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+	"strings"
 )
 
 // maxVocab bounds the number of tokens: far above any real vocabulary, low
@@ -28,6 +29,8 @@ type vocab struct {
 	seed  maphash.Seed
 	// named finds tokens by spelling that slots can't: those spelled literally.
 	named map[string]int32
+	// longest is the bytes of the longest token.
+	longest int
 }
 
 func newVocab(tokens, bytes int) *vocab {
@@ -54,8 +57,9 @@ func (v *vocab) add(piece string, k Kind, literal, mergeable bool) error {
 	v.offsets = append(v.offsets, uint32(len(v.blob)))
 	v.kinds = append(v.kinds, k)
 	v.literal = append(v.literal, literal)
+	v.longest = max(v.longest, len(piece))
 	if _, taken := v.named[piece]; literal && !taken {
-		v.named[piece] = int32(len(v.kinds) - 1)
+		v.named[strings.Clone(piece)] = int32(len(v.kinds) - 1)
 	}
 	if mergeable && piece != "" {
 		slot, found := v.slot(piece)

@@ -195,7 +195,7 @@ def options():
         [
             AddedToken("<both>", lstrip=True, rstrip=True, normalized=False),
             AddedToken("lone", single_word=True, normalized=False),
-            AddedToken("Xyz", normalized=True),
+            AddedToken("xyz", normalized=True),
             AddedToken("ab", normalized=False),
             AddedToken("abc", normalized=False),
         ]

@@ -57,6 +57,8 @@ ODD = [
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "----------------------------------------------------------------------------------------------------================",
     " " * 100 + "x" + " " * 33 + "\n" * 40 + "\t" * 35,
+    # Longer runs of combining characters than stream-safe text has, out of canonical order.
+    "a" + "\u0301" * 40 + "\u0316" * 3 + " e\u0327" + "\u0301\u0316" * 20 + "\u0302x \u1100\u1161\u11a8" + "\u0300" * 35,
     "ABCdef ABC def AbCdEf abcDEF aBC ABc  ABC's abc'S ABC'LLx XMLHttpRequest iPhone İI",
     "12 345 6789 12345678 1a2b3c4 ¼½¾ ²³ ①② 一二三123四五",
     "word\u0301\u0302\u0303s \u0301\u0302 \u0301A\u0301 \u0903x",
