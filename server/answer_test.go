@@ -183,19 +183,18 @@ func TestCompletions(t *testing.T) {
 	ask := func(body string) *answer { return s.post("/v1/completions", body) }
 
 	for prompt, want := range map[string]string{
-		`"x\n"`:        "one two",
-		`[120,10]`:     "one two",
-		`"one"`:        " two three",
-		`["x one"]`:    "",
-		`[256]`:        " two three",
-		`"<|im_end|>"`: "", // read as text, so no control token
+		`["x\n"]`:  "one two",
+		`"x\n"`:    "one two",
+		`[120,10]`: "one two",
+		`[256]`:    " two three",
 	} {
 		a := ask(`{"prompt":` + prompt + `,"max_tokens":2,"temperature":0}`)
-		if got := a.text(); want != "" && got != want {
+		if got := a.text(); got != want {
 			t.Errorf("%s: got %q, want %q", prompt, got, want)
 		}
 	}
-	if got := ask(`{"prompt":"<|im_end|>","max_tokens":1}`).json().Usage.Prompt; got != len("<|im_end|>") {
+	// A client may write a chat format by hand.
+	if got := ask(`{"prompt":"<|im_end|>","max_tokens":1}`).json().Usage.Prompt; got != 1 {
 		t.Errorf("a control token's name in a raw prompt is %d tokens", got)
 	}
 	if got := ask(`{"prompt":"x\n","temperature":0,"ignore_eos":true}`).json().Usage.Completion; got != 16 {
@@ -235,7 +234,7 @@ func TestCompletionLogprobs(t *testing.T) {
 		TopLogprobs   []map[string]float64 `json:"top_logprobs"`
 		TextOffset    []int                `json:"text_offset"`
 	}
-	body := `{"prompt":" five","max_tokens":6,"temperature":0,"logprobs":2`
+	body := `{"prompt":[260],"max_tokens":6,"temperature":0,"logprobs":2`
 	var whole, streamed lists
 	a := s.post("/v1/completions", body+`}`)
 	if err := json.Unmarshal(a.json().Choices[0].Logprobs, &whole); err != nil {

@@ -89,18 +89,22 @@ func TestTemplateError(t *testing.T) {
 
 func TestEngineError(t *testing.T) {
 	engine := newFakeEngine()
-	var steps atomic.Int32
-	engine.step = func(*backend.Batch) error {
-		// The second request's third token fails.
-		if n := steps.Add(1); n == 1 || n == 4 {
-			return errors.New("out of luck")
+	var failAt atomic.Int32 // position of the token that can't be computed
+	engine.step = func(b *backend.Batch) error {
+		for _, span := range b.Spans {
+			if at := int(failAt.Load()); span.Pos <= at && at < span.Pos+len(span.Tokens) {
+				return errors.New("out of luck")
+			}
 		}
 		return nil
 	}
 	s := newSite(t, siteOptions{engine: engine})
+	const prompt = 25
 	// Before the first text the status is still ours to choose.
+	failAt.Store(prompt - 1)
 	a := s.chat(`"stream":true`)
 	expect(t, a, 500, "internal_error", "")
+	failAt.Store(prompt + 1)
 	a = s.chat(`"stream":true`)
 	events := a.events()
 	last := events[len(events)-1]
@@ -112,6 +116,7 @@ func TestEngineError(t *testing.T) {
 		t.Errorf("before the error: %q, finish %q", texts[0], finishes[0])
 	}
 	// A failed step doesn't bring the server down.
+	failAt.Store(-1)
 	if got := s.chat("").text(); got != recited {
 		t.Errorf("afterwards: %q", got)
 	}

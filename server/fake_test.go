@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -169,31 +169,27 @@ func (e *fakeEngine) Run(ctx context.Context, b *backend.Batch) error {
 	return nil
 }
 
-var (
-	hashSeed  = maphash.MakeSeed()
-	successor = sync.OnceValue(func() map[int32]int32 {
-		id := func(piece string) int32 {
-			if i := slices.Index(words, piece); i >= 0 {
-				return int32(firstWord + i)
-			}
-			if i := slices.Index(controls, piece); i >= 0 {
-				return int32(firstControl + i)
-			}
-			return int32(piece[0])
+var successor = sync.OnceValue(func() map[int32]int32 {
+	id := func(piece string) int32 {
+		if i := slices.Index(words, piece); i >= 0 {
+			return int32(firstWord + i)
 		}
-		m := map[int32]int32{}
-		for i := range len(recital) - 1 {
-			m[id(recital[i])] = id(recital[i+1])
+		if i := slices.Index(controls, piece); i >= 0 {
+			return int32(firstControl + i)
 		}
-		return m
-	})
-)
+		return int32(piece[0])
+	}
+	m := map[int32]int32{}
+	for i := range len(recital) - 1 {
+		m[id(recital[i])] = id(recital[i+1])
+	}
+	return m
+})
 
 func fill(row []float32, tokens []int32) {
-	var h maphash.Hash
-	h.SetSeed(hashSeed)
+	h := fnv.New64a()
 	for _, t := range tokens {
-		maphash.WriteComparable(&h, t)
+		_, _ = h.Write([]byte{byte(t), byte(t >> 8)})
 	}
 	random := rand.New(rand.NewPCG(h.Sum64(), 0))
 	for i := range row {
@@ -206,7 +202,7 @@ func fill(row []float32, tokens []int32) {
 		}
 	}
 	if next, ok := successor()[tokens[len(tokens)-1]]; ok {
-		row[next] += 6
+		row[next] = 8
 	}
 }
 

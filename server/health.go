@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/inferflux/inferflux/api/openai"
+	"github.com/inferflux/inferflux/generate"
 )
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
@@ -22,8 +23,12 @@ func (s *Server) notReady() []string {
 	if s.gate.isClosed() {
 		reasons = append(reasons, "the server is shutting down")
 	}
-	if err := s.o.Models.Ready(); err != nil {
-		reasons = append(reasons, err.Error())
+	for _, e := range s.o.Models.List() {
+		if e.State != generate.Ready {
+			err := &generate.NotReadyError{ID: e.ID, State: e.State, Err: e.Err}
+			reason, _, _ := strings.Cut(err.Error(), "\n") // what follows is a stack
+			reasons = append(reasons, reason)
+		}
 	}
 	return reasons
 }
@@ -68,7 +73,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	for _, e := range s.o.Models.List() {
 		m := modelHealth{ID: e.ID, State: e.State.String()}
 		if e.Err != nil {
-			m.Error = e.Err.Error()
+			m.Error, _, _ = strings.Cut(e.Err.Error(), "\n") // what follows is a stack
 		}
 		if e.Model != nil {
 			d, stats := e.Model.Engine().Description(), e.Model.Scheduler().Stats()

@@ -22,10 +22,10 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 
-	promptTokens, generatedTokens     *prometheus.CounterVec
-	finished, rejected                *prometheus.CounterVec
-	queueTime, firstToken, interval   *prometheus.HistogramVec
-	stepTokens, stepDuration, lengths *prometheus.HistogramVec
+	promptTokens, generatedTokens   *prometheus.CounterVec
+	finished, rejected              *prometheus.CounterVec
+	queueTime, firstToken, interval *prometheus.HistogramVec
+	stepTokens, stepDuration        *prometheus.HistogramVec
 }
 
 // Bucket bounds in seconds: from what a GPU needs for a token to what a long
@@ -60,7 +60,7 @@ func NewMetrics(models *generate.Models) *Metrics {
 	m.queueTime = histogram("inferflux_queue_time_seconds", "Time a sequence waited for room.", requestBuckets, "model")
 	m.firstToken = histogram("inferflux_time_to_first_token_seconds", "Time from a sequence's submission to its first token.", requestBuckets, "model")
 	m.interval = histogram("inferflux_inter_token_latency_seconds", "Time between two tokens of a sequence.", tokenBuckets, "model")
-	m.stepTokens = histogram("inferflux_step_tokens", "Tokens in one step of the engine.", sizeBuckets, "model")
+	m.stepTokens = histogram("inferflux_step_tokens", "Tokens in one step of the engine, by what they are: generated ones or parts of prompts.", sizeBuckets, "model", "phase")
 	m.stepDuration = histogram("inferflux_step_duration_seconds", "Time of one step of the engine.", tokenBuckets, "model")
 
 	m.registry.MustRegister(

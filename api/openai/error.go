@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
@@ -121,10 +122,14 @@ func asError(err error) *Error {
 			Message: err.Error(),
 		}
 	case errors.As(err, &notReady):
-		return &Error{
+		e := &Error{
 			Status: http.StatusServiceUnavailable, Type: TypeUnavailable, Code: "model_not_ready", Param: "model",
-			Message: err.Error(), RetryAfter: retryLoading,
+			Message: firstLine(err),
 		}
+		if notReady.State == generate.Loading {
+			e.RetryAfter = retryLoading
+		}
+		return e
 	case errors.As(err, &queueFull):
 		return &Error{
 			Status: http.StatusTooManyRequests, Type: TypeRateLimit, Code: "rate_limit_exceeded",
@@ -136,12 +141,21 @@ func asError(err error) *Error {
 		e := badRequest("messages", "%s", err)
 		e.Code = "context_length_exceeded"
 		return e
+	case errors.Is(err, generate.ErrNoTemplate):
+		return badRequest("messages", "%s", err)
 	case errors.As(err, &template):
 		e := badRequest("messages", "the model's chat template refused the conversation: %s", template.Message)
 		e.Code = "template_error"
 		return e
 	}
-	return &Error{Status: http.StatusInternalServerError, Type: TypeServer, Code: "internal_error", Message: err.Error()}
+	return &Error{Status: http.StatusInternalServerError, Type: TypeServer, Code: "internal_error", Message: firstLine(err)}
+}
+
+// firstLine leaves out the stack that the error of a panic carries: that is for
+// the log.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // ShuttingDown is the 503 of a server that drains.

@@ -26,7 +26,7 @@ var fields = []Field{
 		Behaviour: "The conversation. Roles: system, developer (treated as system), user, assistant, tool. Content is a string, or a list of parts of type text, which are joined; other parts (image_url, input_audio, file) are refused.",
 		decode:    (*request).decodeMessages},
 	{Name: "prompt", Completions: true, Type: "string, list of strings, list of token ids, or list of lists of token ids", Range: "at most 128 prompts × n", Default: "required",
-		Behaviour: "Raw text to continue, without a chat template. Text gets the model's beginning-of-sequence token if it wants one, and control tokens spelled out in it are read as text; token ids are used as they are.",
+		Behaviour: "Raw text to continue, without a chat template. Text gets the model's beginning-of-sequence token if it wants one, and control tokens spelled out in it count as such; token ids are used as they are.",
 		decode:    (*request).decodePrompt},
 	{Name: "model", Chat: true, Completions: true, Type: "string", Default: "the first configured model",
 		Behaviour: "Id or alias of a served model.",

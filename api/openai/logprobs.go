@@ -110,7 +110,7 @@ func newTextLogprobs(m *generate.Model, tokens []generate.Token, offset int) (*t
 		TextOffset:    make([]int, n),
 	}
 	for i, t := range tokens {
-		text, _ := spelling(m, t.Token)
+		text, piece := spelling(m, t.Token)
 		l.Tokens[i] = text
 		l.TokenLogprobs[i] = finite(t.Logprob)
 		l.TextOffset[i] = offset
@@ -120,7 +120,11 @@ func newTextLogprobs(m *generate.Model, tokens []generate.Token, offset int) (*t
 			other, _ := spelling(m, top.Token)
 			l.TopLogprobs[i][other] = finite(top.Logprob)
 		}
-		offset += utf8.RuneCountInString(t.Text)
+		for _, c := range piece {
+			if utf8.RuneStart(c) {
+				offset++
+			}
+		}
 	}
 	return l, offset
 }

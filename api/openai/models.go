@@ -35,7 +35,7 @@ func newModelObject(e generate.Entry) modelObject {
 		Aliases: e.Aliases, State: e.State.String(), Ready: e.State == generate.Ready,
 	}
 	if e.Err != nil {
-		o.Error = e.Err.Error()
+		o.Error = firstLine(e.Err)
 	}
 	if e.Model == nil {
 		return o
