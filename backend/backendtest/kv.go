@@ -1,0 +1,180 @@
+package backendtest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"github.com/inferflux/inferflux/backend"
+)
+
+// refused checks that a call was answered with ErrUnsupported.
+func (h *harness) refused(what string, err error) {
+	h.t.Helper()
+	if !errors.Is(err, backend.ErrUnsupported) {
+		h.t.Errorf("%s on an engine without the capability: %v, expected %v", what, err, backend.ErrUnsupported)
+	}
+}
+
+// testCopyPrefix copies prefixes of lengths around every likely page size, lets
+// source and copies go different ways, and frees the source first.
+func testCopyPrefix(t *testing.T, h *harness) {
+	text, other := h.text(6, 120), h.text(7, 120)
+	src := h.reserve(128)
+	h.extend(src, text[:100])
+	if !h.caps.KVPrefixCopy {
+		h.refused("CopyPrefix", h.kv.CopyPrefix(h.reserve(128), src, 10))
+		return
+	}
+	lengths := []int{0, 1, 16, 63, 64, 65, 99, 100}
+	var ids []backend.SeqID
+	for _, n := range lengths {
+		id := h.reserve(128)
+		if err := h.kv.CopyPrefix(id, src, n); err != nil {
+			t.Fatalf("CopyPrefix of %d: %v", n, err)
+		}
+		h.wantLen(id, n)
+		ids = append(ids, id)
+	}
+	// The source writes first, after the copies' end and then before it.
+	h.same("the source", h.extend(src, text[100:]), h.expected(text)[100:])
+	h.truncate(src, 50)
+	h.extend(src, other[50:])
+	for i, n := range lengths[:4] {
+		history := slices.Concat(text[:n], other[n:])
+		h.same("a copy", h.extend(ids[i], other[n:]), h.expected(history)[n:])
+	}
+	h.free(src)
+	for i, n := range lengths {
+		if i < 4 {
+			h.truncate(ids[i], n)
+		}
+		history := slices.Concat(text[:n], other[n:])
+		h.same("a copy after the source was freed", h.extend(ids[i], other[n:]), h.expected(history)[n:])
+	}
+	h.free(ids...)
+	if u := h.kv.Usage(); u.Used != 0 || u.Reserved != 0 || u.Sequences != 0 {
+		t.Errorf("usage after everything was freed: %+v", u)
+	}
+	// Wrong calls.
+	a, b := h.reserve(20), h.reserve(10)
+	h.extend(a, text[:15])
+	for what, err := range map[string]error{
+		"more than the source has":     h.kv.CopyPrefix(b, a, 16),
+		"more than there is room for":  h.kv.CopyPrefix(b, a, 11),
+		"into one that isn't empty":    h.kv.CopyPrefix(a, b, 0),
+		"a negative number":            h.kv.CopyPrefix(b, a, -1),
+		"from one that doesn't exist":  h.kv.CopyPrefix(b, a+b+100, 1),
+		"into one that doesn't exist":  h.kv.CopyPrefix(a+b+100, a, 1),
+		"from an empty one, something": h.kv.CopyPrefix(b, b, 1),
+	} {
+		if err == nil {
+			t.Errorf("CopyPrefix of %s succeeded", what)
+		}
+	}
+	h.wantLen(a, 15)
+	h.wantLen(b, 0)
+}
+
+func (h *harness) export(id backend.SeqID) []byte {
+	h.t.Helper()
+	var b bytes.Buffer
+	if err := h.kv.Export(id, &b); err != nil {
+		h.t.Fatalf("Export: %v", err)
+	}
+	return b.Bytes()
+}
+
+func testExport(t *testing.T, h *harness) {
+	text := h.text(8, 120)
+	want := h.expected(text)
+	id := h.reserve(120)
+	h.extend(id, text[:70])
+	if !h.caps.KVExport {
+		h.refused("Export", h.kv.Export(id, io.Discard))
+		h.refused("Import", h.kv.Import(h.reserve(120), &bytes.Buffer{}))
+		return
+	}
+	data := h.export(id)
+	kr, err := backend.NewKVReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kr.Header.Seq != 70 || kr.Header.Fingerprint == "" {
+		t.Errorf("exported with the header %+v", kr.Header)
+	}
+	h.free(id)
+	id = h.reserve(120)
+	if err := h.kv.Import(id, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	h.wantLen(id, 70)
+	if again := h.export(id); !bytes.Equal(again, data) {
+		t.Error("what was imported isn't exported as the same bytes")
+	}
+	h.same("after import", h.extend(id, text[70:]), want[70:])
+
+	if err := h.kv.Export(id, failingWriter{}); !errors.Is(err, errWriter) {
+		t.Errorf("Export to a writer that fails: %v", err)
+	}
+	if err := h.kv.Import(id, bytes.NewReader(data)); err == nil {
+		t.Error("Import into a sequence that isn't empty succeeded")
+	}
+	h.wantLen(id, 120)
+	small := h.reserve(69)
+	if err := h.kv.Import(small, bytes.NewReader(data)); err == nil {
+		t.Error("Import without room succeeded")
+	}
+	h.wantLen(small, 0)
+	if h.kv.Export(small, io.Discard) == nil {
+		t.Error("Export of an empty sequence succeeded")
+	}
+	if h.kv.Export(id+1000, io.Discard) == nil || h.kv.Import(id+1000, bytes.NewReader(data)) == nil {
+		t.Error("Export or Import of an unknown sequence succeeded")
+	}
+}
+
+var errWriter = errors.New("the disk is full")
+
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errWriter }
+
+// testImportDamaged flips bits all over an exported sequence, cuts it short, and
+// gives it another model's name: each is an error that changes nothing.
+func testImportDamaged(t *testing.T, h *harness) {
+	if !h.caps.KVExport {
+		t.Skip("no KVExport")
+	}
+	text := h.text(9, 90)
+	id, to := h.reserve(90), h.reserve(90)
+	h.extend(id, text[:20])
+	data := h.export(id)
+	used := h.kv.Usage().Used
+	wrong := func(what string, data []byte) {
+		t.Helper()
+		if err := h.kv.Import(to, bytes.NewReader(data)); err == nil {
+			t.Errorf("Import of %s succeeded", what)
+			h.truncate(to, 0)
+		}
+		h.wantLen(to, 0)
+		if now := h.kv.Usage().Used; now != used {
+			t.Fatalf("Import of %s left %d positions in use, before there were %d", what, now, used)
+		}
+	}
+	for at := 0; at < len(data); at += 1 + at/64 {
+		bad := slices.Clone(data)
+		bad[at] ^= 1 << (at % 8)
+		wrong("a flipped bit", bad)
+		if at < 64 || at > len(data)-64 || at%3 == 0 {
+			wrong("a shortened sequence", data[:at])
+		}
+	}
+	h.same("after failed imports", h.extend(id, text[20:]), h.expected(text)[20:])
+	if err := h.kv.Import(to, bytes.NewReader(data)); err != nil {
+		t.Errorf("Import of the undamaged sequence: %v", err)
+	}
+	h.same("after failed imports and a good one", h.extend(to, text[20:]), h.expected(text)[20:])
+}
