@@ -11,11 +11,11 @@ import (
 //   - int8: in each block of 32 columns x = d·q + z, with q in -127..127;
 //   - float32, padded with zeros to whole chunks of 16 columns.
 //
-// Rows are stored in tiles of up to 16, block by block, so that a kernel walks
+// Rows are stored in tiles of up to 12, block by block, so that a kernel walks
 // through memory in one direction. The zero value is ready for [Activations.Reset].
 type Activations struct {
 	rows, cols int
-	tile       int // rows of a tile: min(rows, 16)
+	tile       int // rows of a tile: min(rows, tileRows)
 	blocks     int // of a row
 	chunks     int // of a row
 	ints       []byte
@@ -23,7 +23,7 @@ type Activations struct {
 }
 
 const (
-	tileRows   = 16
+	tileRows   = 12 // what the kernels' registers hold the results of
 	floatChunk = 16
 	// actBytes is what one block of one row takes in a tile.
 	actBytes = blockCols + int(unsafe.Sizeof(actScales{}))

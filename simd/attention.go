@@ -38,10 +38,10 @@ type Attention struct {
 }
 
 const (
-	queryTile  = 128 // queries for which a block of keys is unpacked once
-	blockMax   = 64  // positions of a block
-	lanes      = 16
-	noScore    = -math.MaxFloat32
+	queryTile = 128 // queries for which a block of keys is unpacked once
+	blockMax  = 64  // positions of a block
+	lanes     = 16
+	noScore   = -math.MaxFloat32
 )
 
 // AttentionScratch is the memory that [Attention.Run] works in: one for each

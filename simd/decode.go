@@ -21,7 +21,7 @@ func decodePortable(s *segment, p, b0, n int, dst []record) {
 
 func (s *segment) decodeBlock(panel []byte, b int, r *record) {
 	f := s.format
-	size := f.bits() * panelRows * blockCols / 8
+	size := f.blockBytes()
 	block := panel[b*size : (b+1)*size]
 	lowSize := f.low * panelRows * blockCols / 8
 	low, high := block[:lowSize], block[lowSize:]
@@ -133,11 +133,14 @@ func (s *segment) row(dst []float32, i int) {
 		}
 		return
 	}
-	var recs [1]record
-	r := &recs[0]
 	k := s.format.kind
-	for b := range s.cols / blockCols {
-		active.decode(s, i/panelRows, b, 1, recs[:])
+	sc := scratches.Get().(*scratch)
+	blocks := s.cols / blockCols
+	for b := range blocks {
+		if b%chunkBlocks == 0 {
+			active.decode(s, i/panelRows, b, min(chunkBlocks, blocks-b), sc.recs)
+		}
+		r := &sc.recs[b%chunkBlocks]
 		for c := range blockCols {
 			half := 0
 			if k&halves != 0 {
@@ -153,6 +156,7 @@ func (s *segment) row(dst []float32, i int) {
 			}
 		}
 	}
+	scratches.Put(sc)
 }
 
 // fma is a·b+c, rounded once (to float64 and from there, which differs from one

@@ -41,6 +41,26 @@ const (
 	scaleMinSuperNib                    // per super-block: d, dmin binary16, scale | min<<4 of each group
 )
 
+// kernelID names a packed form for tiers that have a kernel for each: types that
+// differ only in their levels share one.
+type kernelID uint8
+
+const (
+	kernelQ4_0 kernelID = iota
+	kernelQ4_1
+	kernelQ5_0
+	kernelQ5_1
+	kernelQ8_0
+	kernelQ2_K
+	kernelQ3_K
+	kernelQ4_K
+	kernelQ5_K
+	kernelQ6_K
+	kernelIQ4_XS
+	kernelMXFP4
+	numKernels
+)
+
 // format is how weights of one tensor type are packed. A code has low bits and
 // high bits that are stored apart: in each block's low plane, then its high one.
 // Byte 4·lane+j of 64-byte vector v of a plane has the codes of column 4g+j of
@@ -54,6 +74,7 @@ const (
 // For kind signed, a code becomes q+128 through levels (4-bit codes) or by adding
 // offset.
 type format struct {
+	kernel    kernelID
 	kind      kind
 	low, high int // bits
 	offset    uint8
@@ -72,6 +93,9 @@ type unpacked struct {
 }
 
 func (f *format) bits() int { return f.low + f.high }
+
+// blockBytes is the size of the codes of one block of a panel.
+func (f *format) blockBytes() int { return panelRows * blockCols / 8 * f.bits() }
 
 // span is the number of columns that unpack fills in.
 func (f *format) span() int {
@@ -102,19 +126,19 @@ func (f *format) scaleBytes() int {
 
 // formats has the types whose blocks are multiplied as integers.
 var formats = map[tensor.Type]*format{
-	tensor.Q4_0:   {kind: signed, low: 4, levels: offsetLevels(-8), scales: scaleF16, unpack: unpackQ4_0},
-	tensor.Q4_1:   {kind: affine, low: 4, levels: offsetLevels(-signedZero), scales: scaleMinF16, unpack: unpackQ4_1},
-	tensor.Q5_0:   {kind: signed, low: 4, high: 1, offset: signedZero - 16, scales: scaleF16, unpack: unpackQ5_0},
-	tensor.Q5_1:   {kind: affine, low: 4, high: 1, scales: scaleMinF16, unpack: unpackQ5_1},
-	tensor.Q8_0:   {kind: signed, low: 8, scales: scaleF16, unpack: unpackQ8_0},
-	tensor.Q2_K:   {kind: affine16, low: 2, scales: scaleMinSuperNib, unpack: unpackQ2_K},
-	tensor.Q3_K:   {kind: signed16, low: 2, high: 1, offset: signedZero - 4, scales: scaleSuper, unpack: unpackQ3_K},
-	tensor.Q4_K:   {kind: affine, low: 4, levels: offsetLevels(-signedZero), scales: scaleMinSuper, unpack: unpackQ4_K},
-	tensor.Q5_K:   {kind: affine, low: 4, high: 1, scales: scaleMinSuper, unpack: unpackQ5_K},
-	tensor.Q6_K:   {kind: signed16, low: 4, high: 2, offset: signedZero - 32, scales: scaleSuper, unpack: unpackQ6_K},
-	tensor.IQ4_NL: {kind: signed, low: 4, levels: &iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
-	tensor.IQ4_XS: {kind: signed, low: 4, levels: &iq4Levels, scales: scaleSuper, unpack: unpackIQ4_XS},
-	tensor.MXFP4:  {kind: signed, low: 4, levels: &fp4Levels, scales: scaleBF16, unpack: unpackMXFP4},
+	tensor.Q4_0:   {kernel: kernelQ4_0, kind: signed, low: 4, levels: offsetLevels(-8), scales: scaleF16, unpack: unpackQ4_0},
+	tensor.Q4_1:   {kernel: kernelQ4_1, kind: affine, low: 4, scales: scaleMinF16, unpack: unpackQ4_1},
+	tensor.Q5_0:   {kernel: kernelQ5_0, kind: signed, low: 4, high: 1, offset: signedZero - 16, scales: scaleF16, unpack: unpackQ5_0},
+	tensor.Q5_1:   {kernel: kernelQ5_1, kind: affine, low: 4, high: 1, scales: scaleMinF16, unpack: unpackQ5_1},
+	tensor.Q8_0:   {kernel: kernelQ8_0, kind: signed, low: 8, scales: scaleF16, unpack: unpackQ8_0},
+	tensor.Q2_K:   {kernel: kernelQ2_K, kind: affine16, low: 2, scales: scaleMinSuperNib, unpack: unpackQ2_K},
+	tensor.Q3_K:   {kernel: kernelQ3_K, kind: signed16, low: 2, high: 1, offset: signedZero - 4, scales: scaleSuper, unpack: unpackQ3_K},
+	tensor.Q4_K:   {kernel: kernelQ4_K, kind: affine, low: 4, scales: scaleMinSuper, unpack: unpackQ4_K},
+	tensor.Q5_K:   {kernel: kernelQ5_K, kind: affine, low: 4, high: 1, scales: scaleMinSuper, unpack: unpackQ5_K},
+	tensor.Q6_K:   {kernel: kernelQ6_K, kind: signed16, low: 4, high: 2, offset: signedZero - 32, scales: scaleSuper, unpack: unpackQ6_K},
+	tensor.IQ4_NL: {kernel: kernelQ4_0, kind: signed, low: 4, levels: &iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
+	tensor.IQ4_XS: {kernel: kernelIQ4_XS, kind: signed, low: 4, levels: &iq4Levels, scales: scaleSuper, unpack: unpackIQ4_XS},
+	tensor.MXFP4:  {kernel: kernelMXFP4, kind: signed, low: 4, levels: &fp4Levels, scales: scaleBF16, unpack: unpackMXFP4},
 }
 
 // offsetLevels are the levels zero+i, as codes of kind signed.

@@ -114,7 +114,7 @@ func (s *segment) layOut(t tensor.Type) error {
 		}
 	}
 	if f := s.format; f != nil {
-		s.scaleOffset = s.cols / blockCols * (panelRows * blockCols * f.bits() / 8)
+		s.scaleOffset = s.cols / blockCols * f.blockBytes()
 		size = s.scaleOffset + s.cols/f.span()*f.scaleBytes()
 	} else {
 		size = s.floatCols() * panelRows * s.float.size()

@@ -68,13 +68,12 @@ func (s *segment) packRow(panel []byte, lane int, src []byte) {
 	f := s.format
 	span := f.span()
 	spanBytes := len(src) / (s.cols / span)
-	blockBytes := s.scaleOffset / (s.cols / blockCols)
 	var u unpacked
 	for i := range s.cols / span {
 		f.unpack(src[i*spanBytes:(i+1)*spanBytes], &u)
 		for b := range span / blockCols {
 			codes := (*[blockCols]uint8)(u.codes[b*blockCols:])
-			block := panel[(i*span/blockCols+b)*blockBytes:]
+			block := panel[(i*span/blockCols+b)*f.blockBytes():]
 			putCodes(block, f.low, lane, codes, 0)
 			if f.high > 0 {
 				putCodes(block[f.low*panelRows*blockCols/8:], f.high, lane, codes, f.low)

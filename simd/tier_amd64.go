@@ -1,3 +1,273 @@
 package simd
 
-func availableTiers() []*tier { return []*tier{&portable} }
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go run ./internal/asmgen
+
+// availableTiers lists the tiers of this machine, slowest first. A tier for AMX
+// would read the same records: a block's codes are what a tile of 8 rows of 64
+// bytes is loaded from, its activations 16 rows of 32.
+func availableTiers() []*tier {
+	x := &cpu.X86
+	list := []*tier{&portable}
+	if x.HasAVX2 && x.HasFMA && hasF16C() {
+		list = append(list, kernelsAVX2.tier("avx2"))
+		if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
+			list = append(list, kernelsAVX512.tier("avx512vnni"))
+		}
+	}
+	return list
+}
+
+// hasF16C reports whether the processor converts from and to binary16. It is
+// only asked on processors with AVX2.
+func hasF16C() bool
+
+// kernelSet has the assembly kernels of a tier. What they do is described where
+// the portable form is; their arguments aren't checked.
+type kernelSet struct {
+	decode   [numKernels]decodeKernel
+	gemv     [numKernels]gemvKernel // may be nil
+	dot      [4]dotKernel           // by kind
+	dotFloat [3]dotFloatKernel      // by floatType
+	quantize func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
+
+	add, siluMul, geluTanhMul mapKernel
+	addScaled, scale          func(dst, a unsafe.Pointer, n int, s float32)
+	toF16, fromF16            func(dst, a unsafe.Pointer, n int)
+	scaleMul                  func(dst, a, b unsafe.Pointer, n int, s float32)
+	inner                     func(a, b unsafe.Pointer, n int) float32
+	max                       func(a unsafe.Pointer, n int) float32
+	sumExp                    func(a unsafe.Pointer, n int, shift float32) float32
+	rotateHalf                func(x, cos, sin unsafe.Pointer, n, half int)
+	rotatePairs               func(x, cos, sin unsafe.Pointer, n int)
+
+	softmax   func(s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32)
+	loadKeys  [2]loadKeysKernel
+	addValues func(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
+}
+
+type (
+	decodeKernel   func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+	gemvKernel     func(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+	dotKernel      func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+	dotFloatKernel func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+	loadKeysKernel func(dst, rows unsafe.Pointer, stride, n, groups int)
+	mapKernel      func(dst, a, b unsafe.Pointer, n int)
+)
+
+// Indices into the tables.
+const (
+	kernelSigned   = signed
+	kernelAffine   = affine
+	kernelSigned16 = signed16
+	kernelAffine16 = affine16
+	kernelF32      = float32Weights
+	kernelF16      = float16Weights
+	kernelBF16     = bfloat16Weights
+)
+
+func (k *kernelSet) tier(name string) *tier {
+	return &tier{
+		name: name,
+		decode: func(s *segment, p, b0, n int, dst []record) {
+			f := s.format
+			perSpan := f.span() / blockCols
+			if b0%perSpan != 0 || n%perSpan != 0 {
+				decodePortable(s, p, b0, n, dst)
+				return
+			}
+			_ = dst[n-1]
+			panel := s.panel(p)
+			k.decode[f.kernel](
+				unsafe.Pointer(&panel[b0*f.blockBytes()]),
+				unsafe.Pointer(&panel[s.scaleOffset+b0/perSpan*f.scaleBytes()]),
+				unsafe.Pointer(f.levels), n, unsafe.Pointer(&dst[0]))
+		},
+		gemv: func(s *segment, dst []float32, act actTile, p0, p1 int) bool {
+			kernel := k.gemv[s.format.kernel]
+			if kernel == nil {
+				return false
+			}
+			dst = dst[p0*panelRows : p1*panelRows]
+			kernel(unsafe.Pointer(&dst[0]), unsafe.Pointer(&s.panel(p0)[0]), p1-p0, s.panelBytes, s.scaleOffset,
+				unsafe.Pointer(s.format.levels), act.blocks, act.codes, act.scales, act.step)
+			return true
+		},
+		dot: func(kd kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool) {
+			_ = dst[(rows-1)*stride+panelRows-1]
+			begin := 0
+			if first {
+				begin = 1
+			}
+			k.dot[kd](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&recs[0]), len(recs), act.codes, act.scales, act.step, rows, begin)
+		},
+		dotFloat: func(typ floatType, dst []float32, stride int, panel []byte, act floatTile, rows int) {
+			_ = dst[(rows-1)*stride+panelRows-1]
+			k.dotFloat[typ](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&panel[0]), act.chunks, act.x, act.step, rows)
+		},
+		quantize: func(x []float32, act actTile) {
+			if n := len(x) / blockCols; n > 0 {
+				k.quantize(unsafe.Pointer(&x[0]), n, act.codes, act.scales, act.step)
+			}
+		},
+		vector: k.vectorOps(),
+		attend: k.attentionOps(),
+	}
+}
+
+// Kernels take multiples of 16 elements; what is left over is done in Go.
+const vectorLength = 16
+
+// split is how many of n elements a kernel takes.
+func split(n int) int { return n &^ (vectorLength - 1) }
+
+func floats(x []float32) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x)) }
+
+func (k *kernelSet) vectorOps() vectorOps {
+	p := &portableVector
+	pairwise := func(kernel mapKernel, rest func(dst, a, b []float32)) func(dst, a, b []float32) {
+		return func(dst, a, b []float32) {
+			n := split(len(dst))
+			if n > 0 {
+				kernel(floats(dst), floats(a), floats(b), n)
+			}
+			if n < len(dst) {
+				rest(dst[n:], a[n:], b[n:])
+			}
+		}
+	}
+	return vectorOps{
+		add:         pairwise(k.add, p.add),
+		siluMul:     pairwise(k.siluMul, p.siluMul),
+		geluTanhMul: pairwise(k.geluTanhMul, p.geluTanhMul),
+		addScaled: func(dst, a []float32, s float32) {
+			n := split(len(dst))
+			if n > 0 {
+				k.addScaled(floats(dst), floats(a), n, s)
+			}
+			p.addScaled(dst[n:], a[n:], s)
+		},
+		scale: func(dst, a []float32, s float32) {
+			n := split(len(dst))
+			if n > 0 {
+				k.scale(floats(dst), floats(a), n, s)
+			}
+			p.scale(dst[n:], a[n:], s)
+		},
+		scaleMul: func(dst, a, b []float32, s float32) {
+			n := split(len(dst))
+			if n > 0 {
+				k.scaleMul(floats(dst), floats(a), floats(b), n, s)
+			}
+			p.scaleMul(dst[n:], a[n:], b[n:], s)
+		},
+		dot: func(a, b []float32) float32 {
+			n := split(len(a))
+			sum := float32(0)
+			if n > 0 {
+				sum = k.inner(floats(a), floats(b), n)
+			}
+			if n < len(a) {
+				sum += p.dot(a[n:], b[n:])
+			}
+			return sum
+		},
+		max: func(a []float32) float32 {
+			n := split(len(a))
+			m := p.max(a[n:])
+			if n > 0 {
+				m = max(m, k.max(floats(a), n))
+			}
+			return m
+		},
+		sumExp: func(a []float32, shift float32) float32 {
+			n := split(len(a))
+			sum := float32(0)
+			if n > 0 {
+				sum = k.sumExp(floats(a), n, shift)
+			}
+			if n < len(a) {
+				sum += p.sumExp(a[n:], shift)
+			}
+			return sum
+		},
+		rotateHalf: func(x, cos, sin []float32) {
+			half := len(cos)
+			n := split(half)
+			if n > 0 {
+				k.rotateHalf(floats(x), floats(cos), floats(sin), n, half)
+			}
+			for i := n; i < half; i++ {
+				rotate(&x[i], &x[half+i], cos[i], sin[i])
+			}
+		},
+		rotatePairs: func(x, cos, sin []float32) {
+			n := split(len(cos))
+			if n > 0 {
+				k.rotatePairs(floats(x), floats(cos), floats(sin), n)
+			}
+			p.rotatePairs(x[2*n:], cos[n:], sin[n:])
+		},
+		toF16: func(dst []uint16, src []float32) {
+			n := split(len(dst))
+			if n > 0 {
+				k.toF16(unsafe.Pointer(&dst[0]), floats(src), n)
+			}
+			p.toF16(dst[n:], src[n:])
+		},
+		fromF16: func(dst []float32, src []uint16) {
+			n := split(len(dst))
+			if n > 0 {
+				k.fromF16(floats(dst), unsafe.Pointer(&src[0]), n)
+			}
+			p.fromF16(dst[n:], src[n:])
+		},
+	}
+}
+
+func (k *kernelSet) attentionOps() attentionOps {
+	p := &portableAttention
+	return attentionOps{
+		loadKeys: func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool) {
+			kernel, size := k.loadKeys[kernelF32], 4
+			if f16 {
+				kernel, size = k.loadKeys[kernelF16], 2
+			}
+			whole := headDim / vectorLength
+			if whole > 0 {
+				for t := 0; t < n; t += lanes {
+					kernel(unsafe.Pointer(&dst[t*dims]), unsafe.Add(rows, t*stride), stride, min(n-t, lanes), whole)
+				}
+			}
+			if done := whole * vectorLength; done < headDim {
+				p.loadKeys(dst[done*lanes:], dims, unsafe.Add(rows, done*size), stride, n, headDim-done, f16)
+			}
+		},
+		loadValues: func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool) {
+			if !f16 || headDim%vectorLength != 0 {
+				p.loadValues(dst, dims, rows, stride, n, headDim, f16)
+				return
+			}
+			for t := range n {
+				k.fromF16(unsafe.Pointer(&dst[t*dims]), unsafe.Add(rows, t*stride), headDim)
+			}
+		},
+		softmax: func(s []float32, lo, hi int, scale float32, top, shrink *float32, sum *[lanes]float32) {
+			for i := range lo {
+				s[i] = noScore
+			}
+			for i := hi; i < len(s); i++ {
+				s[i] = noScore
+			}
+			k.softmax(floats(s), len(s), unsafe.Pointer(top), unsafe.Pointer(shrink), unsafe.Pointer(sum), scale)
+		},
+		addValues: func(out, weights, shrink, v []float32, dims, n, rows int) {
+			k.addValues(floats(out), floats(weights), floats(shrink), floats(v), dims, n, rows)
+		},
+	}
+}

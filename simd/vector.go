@@ -87,14 +87,12 @@ var portableVector = vectorOps{
 	rotateHalf: func(x, cos, sin []float32) {
 		lo, hi := x[:len(cos)], x[len(cos):]
 		for i, c := range cos {
-			a, b := lo[i], hi[i]
-			lo[i], hi[i] = a*c-b*sin[i], b*c+a*sin[i]
+			rotate(&lo[i], &hi[i], c, sin[i])
 		}
 	},
 	rotatePairs: func(x, cos, sin []float32) {
 		for i, c := range cos {
-			a, b := x[2*i], x[2*i+1]
-			x[2*i], x[2*i+1] = a*c-b*sin[i], b*c+a*sin[i]
+			rotate(&x[2*i], &x[2*i+1], c, sin[i])
 		}
 	},
 	toF16: func(dst []uint16, src []float32) {
@@ -108,6 +106,8 @@ var portableVector = vectorOps{
 		}
 	},
 }
+
+func rotate(a, b *float32, cos, sin float32) { *a, *b = *a*cos-*b*sin, *b*cos+*a*sin }
 
 // sumLanes adds 16 partial sums pairwise, as the vector kernels do.
 func sumLanes(sum *[16]float32) float32 {
