@@ -35,7 +35,7 @@ const (
 	// leastMACs is how many multiplications are worth taking at once.
 	leastMACs  = 32 << 10
 	panelRows  = 16
-	queryBlock = 128 // queries, over tokens and heads, of one attention task
+	queryBlock = 96 // queries, over tokens and heads, of one attention task
 )
 
 // addPhase begins a phase.
