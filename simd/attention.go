@@ -38,8 +38,8 @@ type Attention struct {
 }
 
 const (
-	queryTile = 128 // queries for which a block of keys is unpacked once
-	blockMax  = 64  // positions of a block
+	queryTile = 10 * tileRows // queries for which a block of keys is unpacked once
+	blockMax  = 64            // positions of a block
 	lanes     = 16
 	noScore   = -math.MaxFloat32
 )
@@ -66,7 +66,8 @@ type attentionOps struct {
 	loadKeys   func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool)
 	loadValues func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool)
 	// softmax replaces scores lo to hi, times scale, by their exponentials
-	// relative to the running maximum, others by 0. len(s) is a multiple of 16.
+	// relative to the running maximum, others by 0, and adds them to the sum, lane
+	// by lane. len(s) is a multiple of 16 and lo < hi.
 	softmax func(s []float32, lo, hi int, scale float32, top, shrink *float32, sum *[lanes]float32)
 	// addValues sets out[r] to out[r]·shrink[r] + Σ p[r][t]·v[t] for rows
 	// queries and n positions.
@@ -200,8 +201,13 @@ func (at *Attention) runBlock(s *AttentionScratch, q0, n, dims, tile, p, t, coun
 	b0 := p*at.PageTokens + t
 	for i := range n {
 		scores := s.scores[i*blockMax:][:width]
-		lo := min(max(int(at.First[q0+i])-b0, 0), width)
-		hi := min(max(int(at.Last[q0+i])+1-b0, lo), count)
+		lo := min(max(int(at.First[q0+i])-b0, 0), count)
+		hi := min(int(at.Last[q0+i])+1-b0, count)
+		if lo >= hi {
+			clear(scores)
+			s.shrink[i] = 1
+			continue
+		}
 		scale := at.Scale
 		if at.SoftCap != 0 {
 			for j, v := range scores {
