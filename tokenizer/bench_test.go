@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/tokenizer"
 )
 
@@ -33,18 +34,56 @@ func benchmarkTexts(b *testing.B) map[string]string {
 
 func BenchmarkEncode(b *testing.B) {
 	all := benchmarkTexts(b)
-	vocabularies := map[string]*tokenizer.Tokenizer{"smollm2": smolLM2(b)}
-	for name, tok := range vocabularies {
-		for kind, text := range all {
-			b.Run(name+"/"+kind, func(b *testing.B) {
-				b.SetBytes(int64(len(text)))
-				b.ReportAllocs()
-				var ids []int32
-				for b.Loop() {
-					ids = tok.Encode(ids[:0], text, tokenizer.EncodeOptions{})
-				}
-				b.ReportMetric(float64(len(text))/float64(len(ids)), "bytes/token")
-			})
+	tok := smolLM2(b)
+	for kind, text := range all {
+		b.Run(kind, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var ids []int32
+			for b.Loop() {
+				ids = tok.Encode(ids[:0], text, tokenizer.EncodeOptions{})
+			}
+			b.ReportMetric(float64(len(text))/float64(len(ids)), "bytes/token")
+		})
+	}
+}
+
+// BenchmarkLongWord is a text without spaces, which is one word.
+func BenchmarkLongWord(b *testing.B) {
+	tok := smolLM2(b)
+	var text strings.Builder
+	for i := uint32(1); text.Len() < 1<<20; i = i*1664525 + 1013904223 {
+		text.WriteByte('a' + byte(i>>24)%26)
+	}
+	b.SetBytes(int64(text.Len()))
+	b.ReportAllocs()
+	var ids []int32
+	for b.Loop() {
+		ids = tok.Encode(ids[:0], text.String(), tokenizer.EncodeOptions{})
+	}
+}
+
+func BenchmarkFromGGUF(b *testing.B) {
+	path := modelPath(b)
+	f, err := gguf.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tokenizer.FromGGUF(f.Metadata()); err != nil {
+			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	tok := smolLM2(b)
+	text := benchmarkTexts(b)["prose"]
+	ids := tok.Encode(nil, text, tokenizer.EncodeOptions{})
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		tok.Decode(ids)
 	}
 }

@@ -11,14 +11,20 @@ import (
 	"github.com/inferflux/inferflux/tokenizer"
 )
 
-// smolLM2 is the tokenizer of SmolLM2-135M-Instruct, from the file that
-// INFERFLUX_TEST_MODEL names.
-func smolLM2(t testing.TB) *tokenizer.Tokenizer {
+// modelPath is the GGUF file that INFERFLUX_TEST_MODEL names.
+func modelPath(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("INFERFLUX_TEST_MODEL")
 	if path == "" {
 		t.Skip("INFERFLUX_TEST_MODEL does not name a GGUF file of SmolLM2-135M-Instruct")
 	}
+	return path
+}
+
+// smolLM2 is the tokenizer of SmolLM2-135M-Instruct.
+func smolLM2(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	path := modelPath(t)
 	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 // reference is what the Hugging Face library gives for one text.
 type reference struct {
 	IDs   []int32 // without the tokens that begin and end a text
-	Added []int32 // with them; empty when the same
+	Added []int32 // with them; nil when not recorded
 	Typed []int32 // control tokens in the text not matched; empty when the same
 	Text  string  // what IDs decode to
 }
@@ -72,10 +72,7 @@ func compare(t *testing.T, tok *tokenizer.Tokenizer, texts []string, refs []refe
 	t.Helper()
 	for i, text := range texts {
 		ref := refs[i]
-		added, typed := ref.Added, ref.Typed
-		if len(added) == 0 {
-			added = ref.IDs
-		}
+		typed := ref.Typed
 		if len(typed) == 0 {
 			typed = ref.IDs
 		}
@@ -85,9 +82,12 @@ func compare(t *testing.T, tok *tokenizer.Tokenizer, texts []string, refs []refe
 			want []int32
 		}{
 			{"ids", tokenizer.EncodeOptions{Special: true}, ref.IDs},
-			{"with begin and end", tokenizer.EncodeOptions{Special: true, AddSpecial: true}, added},
+			{"with begin and end", tokenizer.EncodeOptions{Special: true, AddSpecial: true}, ref.Added},
 			{"as typed by a user", tokenizer.EncodeOptions{}, typed},
 		} {
+			if c.want == nil {
+				continue
+			}
 			if got := tok.Encode(nil, text, c.o); !slices.Equal(got, c.want) {
 				t.Errorf("%q %s:\n got %s\nwant %s", text, c.name, spelled(tok, got), spelled(tok, c.want))
 			}

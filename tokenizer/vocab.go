@@ -58,7 +58,7 @@ func (v *vocab) add(piece string, k Kind, literal, mergeable bool) error {
 	v.kinds = append(v.kinds, k)
 	v.literal = append(v.literal, literal)
 	v.longest = max(v.longest, len(piece))
-	if _, taken := v.named[piece]; literal && !taken {
+	if _, taken := v.named[piece]; literal && !taken && piece != "" {
 		v.named[strings.Clone(piece)] = int32(len(v.kinds) - 1)
 	}
 	if mergeable && piece != "" {

@@ -16,6 +16,7 @@ them to.
 
 import json
 import os
+import random
 import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -153,7 +154,7 @@ def sentencepiece(name):
     else:
         control, user = ["<unk>", "<s>", "</s>"], []
     tokens = control + user + [f"<0x{b:02X}>" for b in range(256)]
-    tokens += [t for t in learned if t not in tokens]
+    tokens += [t for t in dict.fromkeys(learned) if t not in tokens]
     vocab = {t: i for i, t in enumerate(tokens)}
     if name == "gemma":  # its scores are the merges' order, of which user-defined tokens take part
         vocab_for_merges = dict(vocab)
@@ -212,7 +213,7 @@ OPTION_TEXTS = [
 
 def ids_of(t, texts):
     out = []
-    for text in texts:
+    for i, text in enumerate(texts):
         t.encode_special_tokens = False
         special = t.encode(text).ids
         raw = t.encode(text, add_special_tokens=False).ids
@@ -222,12 +223,24 @@ def ids_of(t, texts):
         out.append(
             {
                 "ids": raw,
-                # Only where different: with the tokens that begin and end a text; without control tokens in the text.
-                **({"added": special} if special != raw else {}),
+                # With the tokens that begin and end a text; some texts are enough.
+                **({"added": special} if i < 30 else {}),
+                # Control tokens in the text not matched; only where different.
                 **({"typed": typed} if typed != raw else {}),
                 "text": t.decode(raw),
             }
         )
+    return out
+
+
+def broken(t, count=150):
+    """Random tokens, most of which cut characters apart or aren't UTF-8 at all, with what they decode to."""
+    r = random.Random(5)
+    high = [t.token_to_id(c) for c in pre_tokenizers.ByteLevel.alphabet() if ord(c) >= 0x80]
+    out = []
+    for _ in range(count):
+        ids = [r.choice(high) if r.random() < 0.8 else r.randrange(t.get_vocab_size()) for _ in range(r.randint(1, 12))]
+        out.append({"ids": ids, "text": t.decode(ids)})
     return out
 
 
@@ -263,6 +276,7 @@ def main():
         t = byte_level(name)
         write(name + ".json", t.to_str())
         write(name + ".ids.json", ids_of(t, TEXTS))
+    write("broken.json", broken(byte_level("gpt-2")))
     for name in ["llama-2", "mistral", "gemma"]:
         t = sentencepiece(name)
         write(name + ".json", t.to_str())

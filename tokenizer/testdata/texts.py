@@ -89,4 +89,7 @@ def noise(seed, count, alphabet=ALPHABET, most=24):
     return ["".join(r.choices(alphabet, k=r.randint(1, most))) for _ in range(count)]
 
 
-TEXTS = PROSE + CODE + ODD + noise(1, 240)
+# Words beyond 64 characters are merged another way than short ones.
+LONG = noise(2, 8, list("abcdeinorst"), 400) + noise(3, 4, list("中文字漢かな"), 200) + noise(4, 4, list("=-_*#"), 300)
+
+TEXTS = PROSE + CODE + ODD + LONG + noise(1, 240)
