@@ -24,8 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const fakeTemplate = `{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>
-{% endfor %}<|im_start|>assistant
-`
+{% endfor %}{{ '<|im_start|>assistant\n' }}`
 
 // site is a server with the fake model on a real listener.
 type site struct {

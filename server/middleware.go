@@ -23,23 +23,25 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		rec := newResponseWriter(w, s.o.WriteTimeout)
+		rec.extend() // the deadline of the connection's last answer may be over
+		defer func() {
+			took := time.Since(start)
+			endpoint := endpointOf(r)
+			s.o.Metrics.request(endpoint, rec.Status(), took)
+			level := slog.LevelInfo
+			if isProbe(endpoint) && rec.Status() < 500 {
+				level = slog.LevelDebug
+			}
+			s.o.Logger.LogAttrs(r.Context(), level, "request",
+				slog.String("id", id),
+				slog.String("method", r.Method),
+				slog.String("path", r.URL.Path), // never the query: keys end up there
+				slog.Int("status", rec.Status()),
+				slog.Int64("bytes", rec.written),
+				slog.Duration("took", took),
+				slog.String("remote", r.RemoteAddr))
+		}()
 		next.ServeHTTP(rec, r)
-
-		took := time.Since(start)
-		endpoint := endpointOf(r)
-		s.o.Metrics.request(endpoint, rec.Status(), took)
-		level := slog.LevelInfo
-		if isProbe(endpoint) && rec.Status() < 500 {
-			level = slog.LevelDebug
-		}
-		s.o.Logger.LogAttrs(r.Context(), level, "request",
-			slog.String("id", id),
-			slog.String("method", r.Method),
-			slog.String("path", r.URL.Path), // never the query: keys end up there
-			slog.Int("status", rec.Status()),
-			slog.Int64("bytes", rec.written),
-			slog.Duration("took", took),
-			slog.String("remote", r.RemoteAddr))
 	})
 }
 

@@ -144,7 +144,7 @@ func asError(err error) *Error {
 	case errors.Is(err, generate.ErrNoTemplate):
 		return badRequest("messages", "%s", err)
 	case errors.As(err, &template):
-		e := badRequest("messages", "the model's chat template refused the conversation: %s", template.Message)
+		e := badRequest("messages", "%s", template)
 		e.Code = "template_error"
 		return e
 	}

@@ -3,7 +3,6 @@ package openai
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -24,7 +23,7 @@ type tokenLogprob struct {
 
 type topLogprob struct {
 	Token   string  `json:"token"`
-	Logprob float64 `json:"logprob"`
+	Logprob float32 `json:"logprob"`
 	// Bytes are the token's own; where a character is made of several tokens,
 	// only the bytes joined are text. Null for control tokens.
 	Bytes byteList `json:"bytes"`
@@ -49,12 +48,11 @@ func (b byteList) MarshalJSON() ([]byte, error) {
 // name; JSON has no -Inf.
 const unlikely = -9999.0
 
-func finite(logprob float32) float64 {
-	v := float64(logprob)
-	if math.IsNaN(v) || v < unlikely {
+func finite(logprob float32) float32 {
+	if logprob != logprob || logprob < unlikely { // NaN, or next to nothing
 		return unlikely
 	}
-	return v
+	return logprob
 }
 
 // spelling is a token as text: what it adds to the answer, or a control token's
@@ -94,8 +92,8 @@ func newChatLogprobs(m *generate.Model, tokens []generate.Token) *chatLogprobs {
 // textLogprobs is choices[].logprobs of a completion: four lists in step.
 type textLogprobs struct {
 	Tokens        []string             `json:"tokens"`
-	TokenLogprobs []float64            `json:"token_logprobs"`
-	TopLogprobs   []map[string]float64 `json:"top_logprobs"`
+	TokenLogprobs []float32            `json:"token_logprobs"`
+	TopLogprobs   []map[string]float32 `json:"top_logprobs"`
 	// TextOffset counts characters (code points) from the start of the answer.
 	TextOffset []int `json:"text_offset"`
 }
@@ -105,8 +103,8 @@ func newTextLogprobs(m *generate.Model, tokens []generate.Token, offset int) (*t
 	n := len(tokens)
 	l := &textLogprobs{
 		Tokens:        make([]string, n),
-		TokenLogprobs: make([]float64, n),
-		TopLogprobs:   make([]map[string]float64, n),
+		TokenLogprobs: make([]float32, n),
+		TopLogprobs:   make([]map[string]float32, n),
 		TextOffset:    make([]int, n),
 	}
 	for i, t := range tokens {
@@ -115,7 +113,7 @@ func newTextLogprobs(m *generate.Model, tokens []generate.Token, offset int) (*t
 		l.TokenLogprobs[i] = finite(t.Logprob)
 		l.TextOffset[i] = offset
 		// The chosen token is among them even when it isn't one of the likeliest.
-		l.TopLogprobs[i] = map[string]float64{text: finite(t.Logprob)}
+		l.TopLogprobs[i] = map[string]float32{text: finite(t.Logprob)}
 		for _, top := range t.Top {
 			other, _ := spelling(m, top.Token)
 			l.TopLogprobs[i][other] = finite(top.Logprob)

@@ -69,13 +69,13 @@ func (a *API) getModel(w http.ResponseWriter, r *http.Request) {
 		a.listModels(w, r)
 		return
 	}
+	unknown := &generate.UnknownModelError{Name: id}
 	for _, e := range a.models.List() {
 		if e.Named(id) {
 			writeJSON(w, http.StatusOK, newModelObject(e))
 			return
 		}
+		unknown.Known = append(unknown.Known, e.ID)
 	}
-	// The set's own error names the models that there are.
-	_, err := a.models.Get(id)
-	asError(err).Write(w)
+	asError(unknown).Write(w)
 }

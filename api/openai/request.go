@@ -95,7 +95,7 @@ func (r *request) check() *Error {
 		return missing("prompt")
 	case r.given["stream_options"] && !r.stream:
 		return badRequest("stream_options", `"stream_options" needs "stream": true`)
-	case r.given["top_logprobs"] && !r.wantLogprobs:
+	case r.topLogprobs > 0 && !r.wantLogprobs:
 		return badRequest("top_logprobs", `"top_logprobs" needs "logprobs": true`)
 	case r.echo && r.wantLogprobs:
 		return unsupported("echo", `"echo" together with "logprobs" is not supported: only generated tokens get log-probabilities`)
