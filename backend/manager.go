@@ -3,7 +3,6 @@ package backend
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -197,25 +196,26 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 			}
 		}
 	}
-	var passed []error
+	var passed error
 	for _, name := range order {
 		e, err := m.try(ctx, name, c, r.Options)
 		if err == nil {
 			choice := Choice{Engine: e, Backend: name, Requested: r.Backend}
-			if r.Backend != "" || m.explicit {
-				choice.FallbackReason = reasons(passed)
+			if passed != nil && (r.Backend != "" || m.explicit) {
+				choice.FallbackReason = passed.Error()
 			}
 			return choice, nil
 		}
 		if ctx.Err() != nil {
-			return Choice{}, fmt.Errorf("load %s: %w", c.Path(), err)
+			return Choice{}, fmt.Errorf("load %s: %w", c.Path(), ctx.Err())
 		}
-		passed = append(passed, err)
+		if passed == nil {
+			passed = err
+		} else {
+			passed = fmt.Errorf("%w; %w", passed, err)
+		}
 	}
-	if len(passed) == 1 {
-		return Choice{}, fmt.Errorf("load %s: %w", c.Path(), passed[0])
-	}
-	return Choice{}, fmt.Errorf("load %s: no backend can run it: %w", c.Path(), errors.Join(passed...))
+	return Choice{}, fmt.Errorf("load %s: %w", c.Path(), passed)
 }
 
 func (m *Manager) try(ctx context.Context, name string, c checkpoint.Checkpoint, o LoadOptions) (Engine, error) {
@@ -227,12 +227,4 @@ func (m *Manager) try(ctx context.Context, name string, c checkpoint.Checkpoint,
 		return nil, &UnavailableError{Backend: name, Reason: err.Error(), Err: err}
 	}
 	return e, nil
-}
-
-func reasons(errs []error) string {
-	var s []string
-	for _, err := range errs {
-		s = append(s, err.Error())
-	}
-	return strings.Join(s, "; ")
 }
