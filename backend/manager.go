@@ -196,12 +196,13 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 			}
 		}
 	}
-	var passed error
+	named := r.Backend != "" || m.explicit // somebody wanted those passed over
+	var passed, unready error
 	for _, name := range order {
 		e, err := m.try(ctx, name, c, r.Options)
 		if err == nil {
 			choice := Choice{Engine: e, Backend: name, Requested: r.Backend}
-			if passed != nil && (r.Backend != "" || m.explicit) {
+			if passed != nil && named {
 				choice.FallbackReason = passed.Error()
 			}
 			return choice, nil
@@ -209,16 +210,26 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 		if ctx.Err() != nil {
 			return Choice{}, fmt.Errorf("load %s: %w", c.Path(), ctx.Err())
 		}
-		if passed == nil {
-			passed = err
-		} else {
-			passed = fmt.Errorf("%w; %w", passed, err)
+		if !named && err.Err == nil {
+			unready = and(unready, err)
+			continue
 		}
+		passed = and(passed, err)
+	}
+	if passed == nil {
+		passed = unready
 	}
 	return Choice{}, fmt.Errorf("load %s: %w", c.Path(), passed)
 }
 
-func (m *Manager) try(ctx context.Context, name string, c checkpoint.Checkpoint, o LoadOptions) (Engine, error) {
+func and(first, next error) error {
+	if first == nil {
+		return next
+	}
+	return fmt.Errorf("%w; %w", first, next)
+}
+
+func (m *Manager) try(ctx context.Context, name string, c checkpoint.Checkpoint, o LoadOptions) (Engine, *UnavailableError) {
 	if d := m.describe(ctx, name); !d.Ready {
 		return nil, &UnavailableError{Backend: name, Reason: d.Reason, Remedy: d.Remedy}
 	}
