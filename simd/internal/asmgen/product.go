@@ -480,4 +480,4 @@ func emitGEMV(a *asm, f packing) {
 }
 
 // prefetchAhead is how far ahead of use codes are fetched, bytes.
-const prefetchAhead = 2048
+const prefetchAhead = 4096
