@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"math"
 	"math/bits"
+	"math/rand/v2"
 	"sync/atomic"
 	"unicode/utf8"
 )
@@ -194,6 +195,9 @@ func scoreRank(score float32) uint32 {
 type pairTable struct {
 	slots []pairSlot
 	shift uint
+	// factor is the multiplier of the hash, drawn at random so that no file can
+	// be made to collide.
+	factor uint64
 }
 
 type pairSlot struct {
@@ -204,13 +208,12 @@ type pairSlot struct {
 
 func newPairTable(n int) *pairTable {
 	log := uint(bits.Len(uint(n + n/2)))
-	return &pairTable{slots: make([]pairSlot, 1<<log), shift: 64 - log}
+	return &pairTable{slots: make([]pairSlot, 1<<log), shift: 64 - log, factor: rand.Uint64() | 1}
 }
 
 // slot finds the slot that holds the key, or the free one where it belongs.
 func (t *pairTable) slot(key uint64) *pairSlot {
-	// Fibonacci hashing; the table is never full.
-	i := key * 0x9e3779b97f4a7c15 >> t.shift
+	i := key * t.factor >> t.shift // multiply-shift; the table is never full
 	for {
 		s := &t.slots[i]
 		if s.key == key || s.key == 0 {

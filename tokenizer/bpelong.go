@@ -1,5 +1,7 @@
 package tokenizer
 
+import "slices"
+
 // longMerge merges words of any length in O(n log n): the symbols are a linked
 // list over the word's bytes, and a heap holds the pairs that merge. It is
 // scratch memory for one call at a time.
@@ -30,7 +32,8 @@ func (h *longMerge) merge(m *merger, dst []int32, word string, begin int) []int3
 	if cap(h.ids) < n {
 		h.ids, h.prev, h.next = make([]int32, n), make([]int32, n), make([]int32, n)
 	}
-	h.ids, h.prev, h.next, h.heap = h.ids[:n], h.prev[:n], h.next[:n], h.heap[:0]
+	h.ids, h.prev, h.next = h.ids[:n], h.prev[:n], h.next[:n]
+	h.heap = slices.Grow(h.heap[:0], n)
 	last := int32(-1)
 	for i := 0; i < n; {
 		id, end := m.letter(word, i)

@@ -61,6 +61,9 @@ func (f *ggufVocab) read() error {
 	for _, s := range tokens {
 		f.bytes += len(s)
 	}
+	if f.bytes > maxBytes {
+		return fmt.Errorf("tokenizer.ggml.tokens take %d bytes, more than %d", f.bytes, maxBytes)
+	}
 	if f.types, ok = f.md.Ints(ggml("token_type")); ok && len(f.types) != len(tokens) {
 		return fmt.Errorf("tokenizer.ggml.token_type has %d entries for %d tokens", len(f.types), len(tokens))
 	}
@@ -81,7 +84,8 @@ func (f *ggufVocab) kind(id int) Kind {
 // add notes the tokens that are matched whole in text.
 func (f *ggufVocab) add(id int, text string, k Kind) {
 	if k.isControl() || k == UserDefined {
-		f.added = append(f.added, addedToken{text: text, id: int32(id), control: k.isControl()})
+		// A copy: the file's strings may go with the file.
+		f.added = append(f.added, addedToken{text: strings.Clone(text), id: int32(id), control: k.isControl()})
 	}
 }
 
@@ -118,7 +122,6 @@ func (f *ggufVocab) byteLevel() (*Tokenizer, error) {
 	b := tableMerger{merger: merger{vocab: v, byteLevel: true, unknown: -1, pairs: newPairTable(len(merges))}}
 	b.findLetters()
 	for rank, merge := range merges {
-		// The first character may itself be a space in odd vocabularies.
 		left, right, ok := cutMerge(merge)
 		if !ok {
 			return nil, fmt.Errorf("merge %d, %q, isn't two tokens with a space between", rank, merge)
@@ -137,7 +140,8 @@ func (f *ggufVocab) byteLevel() (*Tokenizer, error) {
 	return t, nil
 }
 
-// cutMerge splits "a b" at the first space after its first byte.
+// cutMerge splits "a b" at the first space after its first byte, which in odd
+// vocabularies is itself a space.
 func cutMerge(merge string) (left, right string, ok bool) {
 	if merge == "" {
 		return "", "", false

@@ -59,6 +59,9 @@ type jsonEntry struct {
 }
 
 func fromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
+	if len(tokenizerJSON) > maxBytes {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(tokenizerJSON), maxBytes)
+	}
 	var r jsonReader
 	if err := r.read(string(tokenizerJSON)); err != nil {
 		return nil, err
@@ -328,7 +331,7 @@ func (r *jsonReader) addMerges(b *tableMerger) error {
 	err := r.model.eachMerge(func(left, right string) error {
 		// A merge into a control token is left out on purpose: text that spells
 		// one must not become one.
-		if !b.addMerge(left, right, rank) && !r.control(left+right) {
+		if !b.addMerge(left, right, rank) && !b.vocab.isControl(left+right) {
 			return fmt.Errorf("%q with %q has a token that isn't in the vocabulary", left, right)
 		}
 		rank++
@@ -338,9 +341,4 @@ func (r *jsonReader) addMerges(b *tableMerger) error {
 		return fmt.Errorf("model: merge %d: %w", rank, err)
 	}
 	return nil
-}
-
-// control reports whether a text is a control token.
-func (r *jsonReader) control(text string) bool {
-	return slices.ContainsFunc(r.added, func(a addedToken) bool { return a.control && a.text == text })
 }

@@ -28,6 +28,15 @@
 // as it is generated, and never emits part of a UTF-8 character. Both give the
 // same text.
 //
+// # Where the library is not followed
+//
+// Text without Special never gives a control token, even where a merge leads to
+// one. Bytes that SentencePiece vocabularies fell back to are decoded as the
+// UTF-8 they are; the library gives up a whole run of them when one is wrong.
+// Normalization is that of Unicode 15, which orders a few combining marks that
+// the library's older tables don't know. An added token is always decoded as it
+// is spelled.
+//
 // A [Tokenizer] is immutable and safe for concurrent use. A [Decoder] belongs to
 // one answer.
 package tokenizer

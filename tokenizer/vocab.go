@@ -1,16 +1,17 @@
 package tokenizer
 
 import (
-	"fmt"
 	"hash/maphash"
-	"math"
 	"math/bits"
 	"strings"
 )
 
-// maxVocab bounds the number of tokens: far above any real vocabulary, low
-// enough that ids and table sizes can't overflow.
-const maxVocab = 1 << 24
+// Bounds far above any real vocabulary, low enough that ids, offsets and table
+// sizes can't overflow.
+const (
+	maxVocab = 1 << 24 // tokens
+	maxBytes = 1 << 31 // of all tokens together
+)
 
 // vocab is the list of tokens: for every id its bytes as they appear in text
 // (so " the", not "Ġthe" or "▁the"), its kind, and a hash table from bytes to
@@ -49,10 +50,7 @@ func newVocab(tokens, bytes int) *vocab {
 
 // add appends a token: its bytes, its kind and whether text can be merged into
 // it (mergeable). The first of several tokens with the same bytes wins.
-func (v *vocab) add(piece string, k Kind, literal, mergeable bool) error {
-	if len(v.blob)+len(piece) > math.MaxUint32 {
-		return fmt.Errorf("tokens take more than 4 GiB")
-	}
+func (v *vocab) add(piece string, k Kind, literal, mergeable bool) {
 	v.blob = append(v.blob, piece...)
 	v.offsets = append(v.offsets, uint32(len(v.blob)))
 	v.kinds = append(v.kinds, k)
@@ -67,7 +65,6 @@ func (v *vocab) add(piece string, k Kind, literal, mergeable bool) error {
 			v.slots[slot] = int32(len(v.kinds))
 		}
 	}
-	return nil
 }
 
 func (v *vocab) size() int { return len(v.kinds) }
@@ -98,4 +95,10 @@ func (v *vocab) slot(text string) (slot int, id int32) {
 func (v *vocab) find(text string) int32 {
 	_, id := v.slot(text)
 	return id
+}
+
+// isControl reports whether a control token is spelled like this.
+func (v *vocab) isControl(spelling string) bool {
+	id, ok := v.named[spelling]
+	return ok && v.kinds[id].isControl()
 }
