@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestChat(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	a := s.chat("")
 	w := a.json()
-	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("X-Request-Id") == "" {
+	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("X-Request-Id") == "" {
 		t.Errorf("status %d, header %v", a.StatusCode, a.Header)
 	}
 	if w.Object != "chat.completion" || !strings.HasPrefix(w.ID, "chatcmpl-") || w.Model != "fake" || w.Created == 0 || w.Fingerprint == "" {
@@ -56,7 +57,7 @@ func TestStreamedIsUnstreamed(t *testing.T) {
 		t.Run(more, func(t *testing.T) {
 			s.t = t
 			whole := s.chat(more)
-			if whole.StatusCode != 200 {
+			if whole.StatusCode != http.StatusOK {
 				t.Fatalf("%s", whole.body)
 			}
 			streamed := s.chat(more + strings.Repeat(",", min(len(more), 1)) + `"stream":true,"stream_options":{"include_usage":true}`)
@@ -202,7 +203,7 @@ func TestCompletions(t *testing.T) {
 	}
 
 	a := ask(`{"prompt":["a\n","b\n",""],"max_tokens":1}`)
-	if a.StatusCode != 400 || !strings.Contains(string(a.body), "empty") {
+	if a.StatusCode != http.StatusBadRequest || !strings.Contains(string(a.body), "empty") {
 		t.Errorf("an empty prompt: %d %s", a.StatusCode, a.body)
 	}
 
@@ -270,7 +271,7 @@ func TestLogprobsWithoutTheCapability(t *testing.T) {
 	engine := newFakeEngine()
 	engine.capabilities.Logprobs = false
 	s := newSite(t, siteOptions{engine: engine})
-	if a := s.chat(`"logprobs":true`); a.StatusCode != 400 || *a.json().Error.Param != "logprobs" {
+	if a := s.chat(`"logprobs":true`); a.StatusCode != http.StatusBadRequest || *a.json().Error.Param != "logprobs" {
 		t.Errorf("got %d %s", a.StatusCode, a.body)
 	}
 }
@@ -308,7 +309,7 @@ func TestModels(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
-	if a := s.get("/v1/models/org/none"); a.StatusCode != 404 || *a.json().Error.Code != "model_not_found" {
+	if a := s.get("/v1/models/org/none"); a.StatusCode != http.StatusNotFound || *a.json().Error.Code != "model_not_found" {
 		t.Errorf("got %d %s", a.StatusCode, a.body)
 	}
 	// An alias is a way to ask, not another model.

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,7 +105,7 @@ func TestOpenAIGo(t *testing.T) {
 		ask.TopP = openai.Float(2)
 		_, err := client.Chat.Completions.New(ctx, ask)
 		var e *openai.Error
-		if !errors.As(err, &e) || e.StatusCode != 400 || e.Param != "top_p" || e.Type != "invalid_request_error" {
+		if !errors.As(err, &e) || e.StatusCode != http.StatusBadRequest || e.Param != "top_p" || e.Type != "invalid_request_error" {
 			t.Errorf("got %#v", err)
 		}
 		ask = openai.ChatCompletionNewParams{Model: "nobody", Messages: ask.Messages}
@@ -113,7 +114,7 @@ func TestOpenAIGo(t *testing.T) {
 			t.Errorf("got %#v", stream.Err())
 		}
 		stranger := openai.NewClient(option.WithBaseURL(s.url+"/v1"), option.WithAPIKey("sk-other"), option.WithMaxRetries(0))
-		if _, err := stranger.Models.List(ctx); !errors.As(err, &e) || e.StatusCode != 401 {
+		if _, err := stranger.Models.List(ctx); !errors.As(err, &e) || e.StatusCode != http.StatusUnauthorized {
 			t.Errorf("got %#v", err)
 		}
 	})

@@ -169,10 +169,10 @@ func TestLoading(t *testing.T) {
 			return ctx.Err()
 		}
 	}})
-	if a := s.get("/livez"); a.StatusCode != 200 {
+	if a := s.get("/livez"); a.StatusCode != http.StatusOK {
 		t.Errorf("livez %d", a.StatusCode)
 	}
-	if a := s.get("/readyz"); a.StatusCode != 503 || !strings.Contains(string(a.body), "fake") {
+	if a := s.get("/readyz"); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(a.body), "fake") {
 		t.Errorf("readyz %d %s", a.StatusCode, a.body)
 	}
 	a := s.chat("")
@@ -184,7 +184,7 @@ func TestLoading(t *testing.T) {
 		t.Errorf("got %s", a.body)
 	}
 	loaded <- nil
-	s.eventually("ready", func() bool { return s.get("/readyz").StatusCode == 200 })
+	s.eventually("ready", func() bool { return s.get("/readyz").StatusCode == http.StatusOK })
 	if s.chat("").text() != recited {
 		t.Error("no answer")
 	}

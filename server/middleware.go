@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -74,10 +75,8 @@ func isProbe(endpoint string) bool {
 // requestID is the client's own X-Request-Id if it is harmless, or a fresh one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
-	odd := func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.:", c))
-	}
-	if id == "" || len(id) > 128 || strings.ContainsFunc(id, odd) {
+	const harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:"
+	if id == "" || len(id) > 128 || strings.Trim(id, harmless) != "" {
 		return "req_" + rand.Text()
 	}
 	return id
@@ -92,7 +91,7 @@ func (s *Server) recoverPanics(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			s.o.Logger.ErrorContext(r.Context(), "a handler panicked", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))

@@ -1,130 +1,156 @@
 package openai
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
+	"io"
 	"net/http"
-	"unicode/utf8"
+	"sync"
+
+	"github.com/inferflux/inferflux/generate"
 )
 
-// eventWriter sends chunks as server-sent events. Everything about a chunk that
-// doesn't change is encoded once.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	before  []byte // `data: {"id":…,"choices":[`
-	after   []byte // `]}` or `],"usage":null}`, and the end of the event
-	buf     []byte
+// update is what one sequence did.
+type update struct {
+	index int
+	delta generate.Delta
+	err   error
 }
 
-func newEventWriter(w http.ResponseWriter, h head, withUsage bool) *eventWriter {
-	encoded, err := json.Marshal(h)
-	if err != nil {
-		panic(err) // strings and an integer always encode
-	}
-	e := &eventWriter{w: w, control: http.NewResponseController(w)}
-	e.before = append([]byte("data: "), encoded[:len(encoded)-1]...)
-	e.before = append(e.before, `,"choices":[`...)
-	e.after = []byte("]}\n\n")
-	if withUsage {
-		// As OpenAI does: null in every chunk but the last.
-		e.after = []byte("],\"usage\":null}\n\n")
-	}
-	return e
-}
-
-// begin sends the headers.
-func (e *eventWriter) begin() {
-	h := e.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no") // nginx would collect the whole answer
-	e.w.WriteHeader(http.StatusOK)
-}
-
-// choice sends a chunk of one choice, which add appends as JSON.
-func (e *eventWriter) choice(add func(dst []byte) []byte) error {
-	e.buf = append(e.buf[:0], e.before...)
-	e.buf = add(e.buf)
-	e.buf = append(e.buf, e.after...)
-	_, err := e.w.Write(e.buf)
-	return err
-}
-
-// usage sends the chunk that carries the usage and no choices.
-func (e *eventWriter) usage(u usage) error {
-	encoded, err := json.Marshal(u)
-	if err != nil {
-		return err
-	}
-	e.buf = append(e.buf[:0], e.before...)
-	e.buf = append(e.buf, `],"usage":`...)
-	e.buf = append(e.buf, encoded...)
-	e.buf = append(e.buf, "}\n\n"...)
-	_, err = e.w.Write(e.buf)
-	return err
-}
-
-// fail sends an error in the middle of a stream.
-func (e *eventWriter) fail(err *Error) error {
-	encoded, jerr := json.Marshal(err)
-	if jerr != nil {
-		return jerr
-	}
-	e.buf = append(e.buf[:0], "data: "...)
-	e.buf = append(e.buf, encoded...)
-	e.buf = append(e.buf, "\n\n"...)
-	if _, err := e.w.Write(e.buf); err != nil {
-		return err
-	}
-	return e.flush()
-}
-
-func (e *eventWriter) done() error {
-	if _, err := e.w.Write([]byte("data: [DONE]\n\n")); err != nil {
-		return err
-	}
-	return e.flush()
-}
-
-func (e *eventWriter) flush() error { return e.control.Flush() }
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends s as a JSON string, without the HTML escapes that
-// encoding/json adds. Bytes that are not UTF-8 become U+FFFD.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0 // of what is not copied yet
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[start:i]...), "\uFFFD"...)
-				start = i + 1
+// updates merges the sequences. The channel is closed when all have ended or ctx
+// has; wait returns when nothing reads the streams any more.
+func (b *batch) updates(ctx context.Context) (ch <-chan update, wait func()) {
+	// With room for a step's deltas, the writer can see whether more is there
+	// and flush once for all.
+	out := make(chan update, len(b.streams))
+	var readers sync.WaitGroup
+	for i, s := range b.streams {
+		readers.Go(func() {
+			for {
+				d, err := s.Next()
+				if errors.Is(err, io.EOF) {
+					return
+				}
+				select {
+				case out <- update{i, d, err}:
+				case <-ctx.Done():
+					return
+				}
+				if err != nil {
+					return
+				}
 			}
-			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-			i++
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
+		})
 	}
-	return append(append(dst, s[start:]...), '"')
+	done := make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(out)
+		close(done)
+	}()
+	return out, func() { <-done }
+}
+
+// stream answers with server-sent events.
+func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter, a *API) error {
+	updates, wait := b.updates(ctx)
+	defer wait()
+	defer cancel()
+
+	events := newEventWriter(w, b.head, b.req.includeUsage)
+	began := false
+	offsets := make([]int, len(b.streams)) // of the legacy log-probabilities
+	for u := range updates {
+		if u.err == nil {
+			u.err = b.finished(ctx, u.delta.Finish)
+		}
+		if u.err != nil {
+			err := whyEnded(ctx, u.err)
+			if !began {
+				return err
+			}
+			if asError(err).Status == http.StatusInternalServerError {
+				a.log.ErrorContext(ctx, "a stream failed", "error", err)
+			}
+			_ = events.fail(asError(err)) // the stream ends either way
+			return nil
+		}
+		if !began {
+			began = true
+			events.begin()
+			if b.open(events) != nil {
+				return nil
+			}
+		}
+		if b.send(events, &u, offsets) != nil {
+			return nil
+		}
+		if len(updates) == 0 && events.flush() != nil {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		err := asError(whyEnded(ctx, ctx.Err()))
+		if !began {
+			return err
+		}
+		_ = events.fail(err)
+		return nil
+	}
+	if !began {
+		// Every sequence ended without a word, which the scheduler doesn't do.
+		return &Error{Status: http.StatusInternalServerError, Type: TypeServer, Message: "the model gave no answer"}
+	}
+	if b.req.includeUsage && events.usage(b.usage()) != nil {
+		return nil
+	}
+	_ = events.done()
+	return nil
+}
+
+// open sends what comes before the first text: the role, or the echoed prompt.
+func (b *batch) open(events *eventWriter) error {
+	for i := range b.streams {
+		var err error
+		switch {
+		case b.req.endpoint == chatEndpoint:
+			err = events.choice(func(dst []byte) []byte { return appendChatRole(dst, i) })
+		case b.echoes != nil:
+			err = events.choice(func(dst []byte) []byte { return appendText(dst, i, b.echoes[i], nil, "") })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends a delta.
+func (b *batch) send(events *eventWriter, u *update, offsets []int) error {
+	finish := string(u.delta.Finish)
+	if b.req.endpoint == completionEndpoint {
+		var logprobs *textLogprobs
+		if b.req.wantLogprobs {
+			logprobs, offsets[u.index] = newTextLogprobs(b.model, u.delta.Tokens, offsets[u.index])
+		}
+		return events.choice(func(dst []byte) []byte {
+			return appendText(dst, u.index, u.delta.Text, logprobs, finish)
+		})
+	}
+	if u.delta.Text != "" || b.req.wantLogprobs && len(u.delta.Tokens) > 0 {
+		var logprobs *chatLogprobs
+		if b.req.wantLogprobs {
+			logprobs = newChatLogprobs(b.model, u.delta.Tokens)
+		}
+		err := events.choice(func(dst []byte) []byte {
+			return appendChatDelta(dst, u.index, u.delta.Text, logprobs)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if finish == "" {
+		return nil
+	}
+	return events.choice(func(dst []byte) []byte { return appendChatFinish(dst, u.index, finish) })
 }
