@@ -49,3 +49,13 @@ func TestChunksDontAllocate(t *testing.T) {
 		t.Errorf("a chunk takes %v allocations", allocs)
 	}
 }
+
+func BenchmarkChunk(b *testing.B) {
+	events := newEventWriter(nullResponse{io.Discard}, head{ID: "chatcmpl-1", Object: "chat.completion.chunk", Model: "m"}, false)
+	add := func(dst []byte) []byte { return appendChatDelta(dst, 0, " word", nil) }
+	for b.Loop() {
+		if events.choice(add) != nil {
+			b.Fatal("the write failed")
+		}
+	}
+}
