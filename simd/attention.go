@@ -65,10 +65,11 @@ type attentionOps struct {
 	// loadValues widens rows of values to [n][dims]; what a row lacks is left.
 	loadKeys   func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool)
 	loadValues func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool)
-	// softmax replaces scores lo to hi, times scale, by their exponentials
-	// relative to the running maximum, others by 0, and adds them to the sum, lane
-	// by lane. len(s) is a multiple of 16 and lo < hi.
-	softmax func(s []float32, lo, hi int, scale float32, top, shrink *float32, sum *[lanes]float32)
+	// softmax replaces, in each of rows rows of blockMax scores, the first width
+	// (a multiple of 16) by their exponentials relative to the query's running
+	// maximum, times scale, and adds them to its sum. It sets shrink to the factor
+	// by which the maximum's change shrinks what came before.
+	softmax func(s []float32, width, rows int, scale float32, top, shrink, sum []float32)
 	// addValues sets out[r] to out[r]·shrink[r] + Σ p[r][t]·v[t] for rows
 	// queries and n positions.
 	addValues func(out, p, shrink, v []float32, dims, n, rows int)
@@ -190,34 +191,53 @@ func (at *Attention) runBlock(s *AttentionScratch, q0, n, dims, tile, p, t, coun
 	ops.loadValues(s.values, dims, unsafe.Pointer(&at.Arena[row+at.VOffset]), at.RowStride, count, hd, at.F16)
 
 	width := roundUp(count, lanes)
-	panelSize := 4 * lanes * dims
-	keys := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s.keys))), blockMax/lanes*panelSize)
+	panelBytes := 4 * lanes * dims
+	keys := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s.keys))), width/lanes*panelBytes)
 	for i := 0; i < n; i += tile {
 		x := floatTile{x: unsafe.Pointer(&s.queries[i*dims]), step: uintptr(4 * tile * floatChunk), chunks: dims / floatChunk}
-		for j := range width / lanes {
-			active.dotFloat(float32Weights, s.scores[i*blockMax+j*lanes:], blockMax, keys[j*panelSize:][:panelSize], x, min(tile, n-i))
-		}
+		active.dotFloat(float32Weights, s.scores[i*blockMax:], blockMax, keys, panelBytes, x, min(tile, n-i))
 	}
-	b0 := p*at.PageTokens + t
+	at.weigh(s, q0, n, p*at.PageTokens+t, count, width)
+	ops.addValues(s.out, s.scores, s.shrink, s.values, dims, count, n)
+}
+
+// weigh turns the scores of n queries for count positions from b0 on into
+// weights.
+func (at *Attention) weigh(s *AttentionScratch, q0, n, b0, count, width int) {
+	scale := at.Scale
+	if at.SoftCap != 0 {
+		for i := range n {
+			for j, v := range s.scores[i*blockMax:][:count] {
+				s.scores[i*blockMax+j] = at.SoftCap * tanh(v*scale/at.SoftCap)
+			}
+		}
+		scale = 1
+	}
+	begin := 0 // of a run of queries that see something of the block
+	flush := func(end int) {
+		if begin < end {
+			active.attend.softmax(s.scores[begin*blockMax:], width, end-begin, scale, s.top[begin:], s.shrink[begin:], s.sum[begin*lanes:])
+		}
+		begin = end + 1
+	}
 	for i := range n {
 		scores := s.scores[i*blockMax:][:width]
-		lo := min(max(int(at.First[q0+i])-b0, 0), count)
+		lo := max(int(at.First[q0+i])-b0, 0)
 		hi := min(int(at.Last[q0+i])+1-b0, count)
 		if lo >= hi {
 			clear(scores)
 			s.shrink[i] = 1
+			flush(i)
 			continue
 		}
-		scale := at.Scale
-		if at.SoftCap != 0 {
-			for j, v := range scores {
-				scores[j] = at.SoftCap * tanh(v*scale/at.SoftCap)
-			}
-			scale = 1
+		for j := range lo {
+			scores[j] = noScore
 		}
-		ops.softmax(scores, lo, hi, scale, &s.top[i], &s.shrink[i], (*[lanes]float32)(s.sum[i*lanes:]))
+		for j := hi; j < width; j++ {
+			scores[j] = noScore
+		}
 	}
-	ops.addValues(s.out, s.scores, s.shrink, s.values, dims, count, n)
+	flush(n)
 }
 
 func tanh(x float32) float32 { return float32(math.Tanh(float64(x))) }
@@ -240,21 +260,21 @@ var portableAttention = attentionOps{
 			}
 		}
 	},
-	softmax: func(s []float32, lo, hi int, scale float32, top, shrink *float32, sum *[lanes]float32) {
-		m := *top
-		for _, v := range s[lo:hi] {
-			m = max(m, v*scale)
-		}
-		*shrink = exp(*top - m)
-		*top = m
-		for i := range sum {
-			sum[i] *= *shrink
-		}
-		for i, v := range s {
-			s[i] = 0
-			if i >= lo && i < hi {
-				s[i] = exp(v*scale - m)
-				sum[i%lanes] += s[i]
+	softmax: func(s []float32, width, rows int, scale float32, top, shrink, sum []float32) {
+		for r := range rows {
+			scores, total := s[r*blockMax:][:width], sum[r*lanes:][:lanes]
+			m := top[r]
+			for _, v := range scores {
+				m = max(m, v*scale)
+			}
+			shrink[r] = exp(top[r] - m)
+			top[r] = m
+			for i := range total {
+				total[i] *= shrink[r]
+			}
+			for i, v := range scores {
+				scores[i] = exp(v*scale - m)
+				total[i%lanes] += scores[i]
 			}
 		}
 	},

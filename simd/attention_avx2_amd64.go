@@ -4,10 +4,10 @@ package simd
 
 import "unsafe"
 
-// softmaxAVX2 turns n scores into exponentials; see attentionOps.
+// softmaxAVX2 turns n scores of each row into exponentials; see attentionOps.
 //
 //go:noescape
-func softmaxAVX2(s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32)
+func softmaxAVX2(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
 
 // loadKeysF16AVX2 transposes n rows of 16·groups elements.
 //
@@ -18,6 +18,16 @@ func loadKeysF16AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
 //
 //go:noescape
 func loadKeysF32AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+
+// loadValuesF16AVX2 widens n rows of 16·groups elements to float32.
+//
+//go:noescape
+func loadValuesF16AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+
+// loadValuesF32AVX2 widens n rows of 16·groups elements to float32.
+//
+//go:noescape
+func loadValuesF32AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
 
 // addValuesAVX2 adds n values, weighted, to rows results.
 //

@@ -120,18 +120,20 @@ DATA c3f000000<>+48(SB)/8, $0x3f0000003f000000
 DATA c3f000000<>+56(SB)/8, $0x3f0000003f000000
 GLOBL c3f000000<>(SB), RODATA|NOPTR, $64
 
-// func softmaxAVX2(s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32)
-TEXT ·softmaxAVX2(SB), NOSPLIT, $0-44
+// func softmaxAVX2(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-52
 	MOVQ s+0(FP), SI
-	MOVQ n+8(FP), CX
-	MOVQ top+16(FP), DX
-	MOVQ shrink+24(FP), BX
-	MOVQ sum+32(FP), DI
-	VBROADCASTSS scale+40(FP), Y15
+	MOVQ rows+16(FP), R8
+	MOVQ top+24(FP), DX
+	MOVQ shrink+32(FP), BX
+	MOVQ sum+40(FP), DI
+	VBROADCASTSS scale+48(FP), Y15
+row1:
 	VBROADCASTSS (DX), Y4
 	VMOVAPS Y4, Y5
+	MOVQ n+8(FP), CX
 	XORQ AX, AX
-loop1:
+loop2:
 	VMULPS 0(SI)(AX*1), Y15, Y0
 	VMAXPS Y0, Y5, Y5
 	VMOVUPS Y0, 0(SI)(AX*1)
@@ -140,7 +142,7 @@ loop1:
 	VMOVUPS Y0, 32(SI)(AX*1)
 	ADDQ $64, AX
 	SUBQ $16, CX
-	JNZ loop1
+	JNZ loop2
 	VEXTRACTF128 $1, Y5, X6
 	VMAXPS X6, X5, X5
 	VPERMILPS $78, X5, X6
@@ -175,7 +177,7 @@ loop1:
 	VMULPS 32(DI), Y4, Y9
 	MOVQ n+8(FP), CX
 	XORQ AX, AX
-loop2:
+loop3:
 	VMOVUPS 0(SI)(AX*1), Y0
 	VSUBPS Y5, Y0, Y0
 	VMOVUPS cc2b00000<>(SB), Y1
@@ -226,9 +228,15 @@ loop2:
 	VMOVUPS Y0, 32(SI)(AX*1)
 	ADDQ $64, AX
 	SUBQ $16, CX
-	JNZ loop2
+	JNZ loop3
 	VMOVUPS Y8, 0(DI)
 	VMOVUPS Y9, 32(DI)
+	ADDQ $256, SI
+	ADDQ $4, DX
+	ADDQ $4, BX
+	ADDQ $64, DI
+	DECQ R8
+	JNZ row1
 	VZEROUPPER
 	RET
 
@@ -238,7 +246,7 @@ TEXT ·loadKeysF16AVX2(SB), NOSPLIT, $0-40
 	MOVQ rows+8(FP), SI
 	MOVQ stride+16(FP), R8
 	MOVQ groups+32(FP), DX
-group3:
+group4:
 	MOVQ SI, AX
 	MOVQ n+24(FP), CX
 	VCVTPH2PS 0(AX), Y0
@@ -506,7 +514,7 @@ group3:
 	ADDQ $32, SI
 	ADDQ $1024, DI
 	DECQ DX
-	JNZ group3
+	JNZ group4
 	VZEROUPPER
 	RET
 
@@ -516,7 +524,7 @@ TEXT ·loadKeysF32AVX2(SB), NOSPLIT, $0-40
 	MOVQ rows+8(FP), SI
 	MOVQ stride+16(FP), R8
 	MOVQ groups+32(FP), DX
-group4:
+group5:
 	MOVQ SI, AX
 	MOVQ n+24(FP), CX
 	VMOVUPS 0(AX), Y0
@@ -784,7 +792,55 @@ group4:
 	ADDQ $64, SI
 	ADDQ $1024, DI
 	DECQ DX
-	JNZ group4
+	JNZ group5
+	VZEROUPPER
+	RET
+
+// func loadValuesF16AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+TEXT ·loadValuesF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ rows+8(FP), SI
+	MOVQ stride+16(FP), R8
+	MOVQ n+24(FP), CX
+row6:
+	MOVQ groups+32(FP), DX
+	MOVQ SI, AX
+group7:
+	VCVTPH2PS 0(AX), Y0
+	VMOVUPS Y0, 0(DI)
+	VCVTPH2PS 16(AX), Y1
+	VMOVUPS Y1, 32(DI)
+	ADDQ $32, AX
+	ADDQ $64, DI
+	DECQ DX
+	JNZ group7
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row6
+	VZEROUPPER
+	RET
+
+// func loadValuesF32AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+TEXT ·loadValuesF32AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ rows+8(FP), SI
+	MOVQ stride+16(FP), R8
+	MOVQ n+24(FP), CX
+row8:
+	MOVQ groups+32(FP), DX
+	MOVQ SI, AX
+group9:
+	VMOVUPS 0(AX), Y0
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS 32(AX), Y1
+	VMOVUPS Y1, 32(DI)
+	ADDQ $64, AX
+	ADDQ $64, DI
+	DECQ DX
+	JNZ group9
+	ADDQ R8, SI
+	DECQ CX
+	JNZ row8
 	VZEROUPPER
 	RET
 
@@ -796,16 +852,16 @@ TEXT ·addValuesAVX2(SB), NOSPLIT, $0-56
 	MOVQ dims+32(FP), R8
 	SHLQ $2, R8
 	MOVQ rows+48(FP), R12
-next5:
+next10:
 	CMPQ R12, $4
-	JLT fewer7
+	JLT fewer12
 	MOVQ dims+32(FP), R13
 	SHRQ $4, R13
 	MOVQ DX, DI
 	MOVQ v+24(FP), SI
-strip8:
+strip13:
 	CMPQ R13, $1
-	JLT next9
+	JLT next14
 	MOVQ DI, AX
 	VBROADCASTSS 0(R10), Y5
 	VMULPS 0(AX), Y5, Y6
@@ -826,7 +882,7 @@ strip8:
 	MOVQ n+40(FP), CX
 	MOVQ R9, AX
 	MOVQ SI, BX
-position10:
+position15:
 	VMOVUPS 0(BX), Y0
 	VMOVUPS 32(BX), Y1
 	VBROADCASTSS 0(AX), Y5
@@ -844,7 +900,7 @@ position10:
 	ADDQ $4, AX
 	ADDQ R8, BX
 	DECQ CX
-	JNZ position10
+	JNZ position15
 	MOVQ DI, AX
 	VMOVUPS Y6, 0(AX)
 	VMOVUPS Y7, 32(AX)
@@ -861,8 +917,8 @@ position10:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $1, R13
-	JMP strip8
-next9:
+	JMP strip13
+next14:
 	ADDQ $1024, R9
 	ADDQ $16, R10
 	ADDQ R8, DX
@@ -870,17 +926,70 @@ next9:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next5
-fewer7:
-	CMPQ R12, $1
-	JLT fewer11
+	JMP next10
+fewer12:
+	CMPQ R12, $2
+	JLT fewer16
 	MOVQ dims+32(FP), R13
 	SHRQ $4, R13
 	MOVQ DX, DI
 	MOVQ v+24(FP), SI
-strip12:
+strip17:
 	CMPQ R13, $1
-	JLT next13
+	JLT next18
+	MOVQ DI, AX
+	VBROADCASTSS 0(R10), Y5
+	VMULPS 0(AX), Y5, Y6
+	VMULPS 32(AX), Y5, Y7
+	ADDQ R8, AX
+	VBROADCASTSS 4(R10), Y5
+	VMULPS 0(AX), Y5, Y8
+	VMULPS 32(AX), Y5, Y9
+	ADDQ R8, AX
+	MOVQ n+40(FP), CX
+	MOVQ R9, AX
+	MOVQ SI, BX
+position19:
+	VMOVUPS 0(BX), Y0
+	VMOVUPS 32(BX), Y1
+	VBROADCASTSS 0(AX), Y5
+	VFMADD231PS Y5, Y0, Y6
+	VFMADD231PS Y5, Y1, Y7
+	VBROADCASTSS 256(AX), Y5
+	VFMADD231PS Y5, Y0, Y8
+	VFMADD231PS Y5, Y1, Y9
+	ADDQ $4, AX
+	ADDQ R8, BX
+	DECQ CX
+	JNZ position19
+	MOVQ DI, AX
+	VMOVUPS Y6, 0(AX)
+	VMOVUPS Y7, 32(AX)
+	ADDQ R8, AX
+	VMOVUPS Y8, 0(AX)
+	VMOVUPS Y9, 32(AX)
+	ADDQ R8, AX
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ $1, R13
+	JMP strip17
+next18:
+	ADDQ $512, R9
+	ADDQ $8, R10
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $2, R12
+	JMP next10
+fewer16:
+	CMPQ R12, $1
+	JLT fewer20
+	MOVQ dims+32(FP), R13
+	SHRQ $4, R13
+	MOVQ DX, DI
+	MOVQ v+24(FP), SI
+strip21:
+	CMPQ R13, $1
+	JLT next22
 	MOVQ DI, AX
 	VBROADCASTSS 0(R10), Y5
 	VMULPS 0(AX), Y5, Y6
@@ -889,7 +998,7 @@ strip12:
 	MOVQ n+40(FP), CX
 	MOVQ R9, AX
 	MOVQ SI, BX
-position14:
+position23:
 	VMOVUPS 0(BX), Y0
 	VMOVUPS 32(BX), Y1
 	VBROADCASTSS 0(AX), Y5
@@ -898,7 +1007,7 @@ position14:
 	ADDQ $4, AX
 	ADDQ R8, BX
 	DECQ CX
-	JNZ position14
+	JNZ position23
 	MOVQ DI, AX
 	VMOVUPS Y6, 0(AX)
 	VMOVUPS Y7, 32(AX)
@@ -906,14 +1015,14 @@ position14:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $1, R13
-	JMP strip12
-next13:
+	JMP strip21
+next22:
 	ADDQ $256, R9
 	ADDQ $4, R10
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next5
-fewer11:
-done6:
+	JMP next10
+fewer20:
+done11:
 	VZEROUPPER
 	RET

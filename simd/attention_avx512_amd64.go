@@ -4,10 +4,10 @@ package simd
 
 import "unsafe"
 
-// softmaxAVX512 turns n scores into exponentials; see attentionOps.
+// softmaxAVX512 turns n scores of each row into exponentials; see attentionOps.
 //
 //go:noescape
-func softmaxAVX512(s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32)
+func softmaxAVX512(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
 
 // loadKeysF16AVX512 transposes n rows of 16·groups elements.
 //
@@ -18,6 +18,16 @@ func loadKeysF16AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
 //
 //go:noescape
 func loadKeysF32AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+
+// loadValuesF16AVX512 widens n rows of 16·groups elements to float32.
+//
+//go:noescape
+func loadValuesF16AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+
+// loadValuesF32AVX512 widens n rows of 16·groups elements to float32.
+//
+//go:noescape
+func loadValuesF32AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
 
 // addValuesAVX512 adds n values, weighted, to rows results.
 //

@@ -48,5 +48,9 @@ var kernelsAVX2 = kernelSet{
 		kernelF16: loadKeysF16AVX2,
 		kernelF32: loadKeysF32AVX2,
 	},
+	loadValues: [...]loadValuesKernel{
+		kernelF16: loadValuesF16AVX2,
+		kernelF32: loadValuesF32AVX2,
+	},
 	addValues: addValuesAVX2,
 }

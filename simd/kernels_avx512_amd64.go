@@ -62,5 +62,9 @@ var kernelsAVX512 = kernelSet{
 		kernelF16: loadKeysF16AVX512,
 		kernelF32: loadKeysF32AVX512,
 	},
+	loadValues: [...]loadValuesKernel{
+		kernelF16: loadValuesF16AVX512,
+		kernelF32: loadValuesF32AVX512,
+	},
 	addValues: addValuesAVX512,
 }

@@ -6,6 +6,10 @@ import "sync"
 // the first-level cache to keep them while every row of activations passes.
 const chunkBlocks = 32
 
+// floatPanels is the number of floating-point panels that pass by a tile of
+// activations before the next tile's turn.
+const floatPanels = 4
+
 // scratch is what one call of Mul works in.
 type scratch struct {
 	recs []record                      // chunkBlocks of them, aligned
@@ -69,14 +73,16 @@ func (s *segment) mulInt(dst []float32, stride int, a *Activations, r0, r1, p0, 
 
 // mulFloat is Mul for the segment's own panels p0 to p1, floating-point weights.
 func (s *segment) mulFloat(dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) {
-	for p := p0; p < p1; p++ {
+	for p := p0; p < p1; {
+		n := max(1, min(floatPanels, p1-p, s.rows/panelRows-p)) // the last may be short
 		for r := r0; r < r1; {
 			rows := min(r1-r, a.tile-r%a.tile)
 			out, outStride := s.output(dst, stride, r, rows, p, sc)
-			active.dotFloat(s.float, out, outStride, s.panel(p), a.floatTile(r), rows)
+			active.dotFloat(s.float, out, outStride, s.data[p*s.panelBytes:(p+n)*s.panelBytes], s.panelBytes, a.floatTile(r), rows)
 			s.finish(dst, stride, r, rows, p, sc)
 			r += rows
 		}
+		p += n
 	}
 }
 
@@ -153,20 +159,24 @@ func dotPortable(k kind, dst []float32, stride int, recs []record, act actTile, 
 	}
 }
 
-// dotFloatPortable sets dst[r*stride+lane] to the products of a floating-point
-// panel with rows 0 to rows of a tile, summed in the order of the columns.
-func dotFloatPortable(typ floatType, dst []float32, stride int, panel []byte, act floatTile, rows int) {
-	for r := range rows {
-		var sum [panelRows]float32
-		for c := range act.chunks {
-			x := act.chunk(c, r)
-			w := panel[c*floatChunk*panelRows*typ.size():]
-			for i, v := range x {
-				for lane := range sum {
-					sum[lane] = fma(typ.at(w, i*panelRows+lane), v, sum[lane])
+// dotFloatPortable sets dst[r*stride+16*p+lane] to the products of each
+// floating-point panel p of data with rows 0 to rows of a tile, summed in the
+// order of the columns.
+func dotFloatPortable(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int) {
+	for p := range len(data) / panelBytes {
+		panel := data[p*panelBytes:]
+		for r := range rows {
+			var sum [panelRows]float32
+			for c := range act.chunks {
+				x := act.chunk(c, r)
+				w := panel[c*floatChunk*panelRows*typ.size():]
+				for i, v := range x {
+					for lane := range sum {
+						sum[lane] = fma(typ.at(w, i*panelRows+lane), v, sum[lane])
+					}
 				}
 			}
+			copy(dst[r*stride+p*panelRows:][:panelRows], sum[:])
 		}
-		copy(dst[r*stride:][:panelRows], sum[:])
 	}
 }

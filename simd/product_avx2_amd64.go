@@ -87,17 +87,17 @@ func dotAffine16AVX2(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n 
 // dotFloatF32AVX2 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatF32AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatF32AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // dotFloatF16AVX2 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // dotFloatBF16AVX2 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatBF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatBF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // quantizeAVX2 is quantizePortable for n blocks.
 //

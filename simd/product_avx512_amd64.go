@@ -147,17 +147,17 @@ func dotAffine16AVX512(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, 
 // dotFloatF32AVX512 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatF32AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatF32AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // dotFloatF16AVX512 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // dotFloatBF16AVX512 is dotFloatPortable for one type.
 //
 //go:noescape
-func dotFloatBF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
+func dotFloatBF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // quantizeAVX512 is quantizePortable for n blocks.
 //

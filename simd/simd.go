@@ -63,9 +63,8 @@ type tier struct {
 	// dot adds, for rows act.row.. of a tile, the products of n decoded blocks
 	// to dst; see dotPortable.
 	dot func(kind kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool)
-	// dotFloat does the same for n chunks of 16 columns of a floating-point
-	// panel.
-	dotFloat func(typ floatType, dst []float32, stride int, panel []byte, act floatTile, rows int)
+	// dotFloat multiplies floating-point panels; see dotFloatPortable.
+	dotFloat func(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int)
 	// gemv, if set, multiplies whole panels p0..p1 with one row without
 	// decoding them first, and reports whether it has a kernel for the format.
 	gemv func(s *segment, dst []float32, act actTile, p0, p1 int) bool

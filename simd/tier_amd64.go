@@ -46,18 +46,20 @@ type kernelSet struct {
 	rotateHalf                func(x, cos, sin unsafe.Pointer, n, half int)
 	rotatePairs               func(x, cos, sin unsafe.Pointer, n int)
 
-	softmax   func(s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32)
-	loadKeys  [2]loadKeysKernel
-	addValues func(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
+	softmax    func(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
+	loadKeys   [2]loadKeysKernel // by floatType
+	loadValues [2]loadValuesKernel
+	addValues  func(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
 }
 
 type (
-	decodeKernel   func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
-	gemvKernel     func(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
-	dotKernel      func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
-	dotFloatKernel func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, chunks int, x unsafe.Pointer, step uintptr, rows int)
-	loadKeysKernel func(dst, rows unsafe.Pointer, stride, n, groups int)
-	mapKernel      func(dst, a, b unsafe.Pointer, n int)
+	decodeKernel     func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+	gemvKernel       func(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+	dotKernel        func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+	dotFloatKernel   func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+	loadKeysKernel   func(dst, rows unsafe.Pointer, stride, n, groups int)
+	loadValuesKernel func(dst, rows unsafe.Pointer, stride, n, groups int)
+	mapKernel        func(dst, a, b unsafe.Pointer, n int)
 )
 
 // Indices into the tables.
@@ -106,9 +108,10 @@ func (k *kernelSet) tier(name string) *tier {
 			}
 			k.dot[kd](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&recs[0]), len(recs), act.codes, act.scales, act.step, rows, begin)
 		},
-		dotFloat: func(typ floatType, dst []float32, stride int, panel []byte, act floatTile, rows int) {
-			_ = dst[(rows-1)*stride+panelRows-1]
-			k.dotFloat[typ](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&panel[0]), act.chunks, act.x, act.step, rows)
+		dotFloat: func(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int) {
+			panels := len(data) / panelBytes
+			_ = dst[(rows-1)*stride+panels*panelRows-1]
+			k.dotFloat[typ](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&data[0]), panelBytes, panels, act.chunks, act.x, act.step, rows)
 		},
 		quantize: func(x []float32, act actTile) {
 			if n := len(x) / blockCols; n > 0 {
@@ -249,22 +252,18 @@ func (k *kernelSet) attentionOps() attentionOps {
 			}
 		},
 		loadValues: func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool) {
-			if !f16 || headDim%vectorLength != 0 {
+			if headDim != dims {
 				p.loadValues(dst, dims, rows, stride, n, headDim, f16)
 				return
 			}
-			for t := range n {
-				k.fromF16(unsafe.Pointer(&dst[t*dims]), unsafe.Add(rows, t*stride), headDim)
+			kernel := k.loadValues[kernelF32]
+			if f16 {
+				kernel = k.loadValues[kernelF16]
 			}
+			kernel(floats(dst), rows, stride, n, dims/vectorLength)
 		},
-		softmax: func(s []float32, lo, hi int, scale float32, top, shrink *float32, sum *[lanes]float32) {
-			for i := range lo {
-				s[i] = noScore
-			}
-			for i := hi; i < len(s); i++ {
-				s[i] = noScore
-			}
-			k.softmax(floats(s), len(s), unsafe.Pointer(top), unsafe.Pointer(shrink), unsafe.Pointer(sum), scale)
+		softmax: func(s []float32, width, rows int, scale float32, top, shrink, sum []float32) {
+			k.softmax(floats(s), width, rows, floats(top), floats(shrink), floats(sum), scale)
 		},
 		addValues: func(out, weights, shrink, v []float32, dims, n, rows int) {
 			k.addValues(floats(out), floats(weights), floats(shrink), floats(v), dims, n, rows)

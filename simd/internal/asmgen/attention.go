@@ -5,24 +5,30 @@ func emitAttention(a *asm) {
 	for _, f16 := range []bool{true, false} {
 		a.emitLoadKeys(f16)
 	}
+	for _, f16 := range []bool{true, false} {
+		a.emitLoadValues(f16)
+	}
 	a.emitAddValues()
 }
 
-// emitSoftmax emits the step of a running softmax for one query and one block, of
-// which n positions, a multiple of 16, are scored; what isn't seen has a score
+// emitSoftmax emits the step of a running softmax for rows queries and one block,
+// of which n positions, a multiple of 16, are scored; what isn't seen has a score
 // so low that its exponential is 0.
 func (a *asm) emitSoftmax() {
 	v := a.v
-	a.function("softmax", "turns n scores into exponentials; see attentionOps.",
-		"s unsafe.Pointer, n int, top, shrink, sum unsafe.Pointer, scale float32", "")
+	a.function("softmax", "turns n scores of each row into exponentials; see attentionOps.",
+		"s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32", "")
 	a.op("MOVQ", "s+0(FP)", "SI")
-	a.op("MOVQ", "n+8(FP)", "CX")
-	a.op("MOVQ", "top+16(FP)", "DX")
-	a.op("MOVQ", "shrink+24(FP)", "BX")
-	a.op("MOVQ", "sum+32(FP)", "DI")
-	a.op("VBROADCASTSS", "scale+40(FP)", v(15))
+	a.op("MOVQ", "rows+16(FP)", "R8")
+	a.op("MOVQ", "top+24(FP)", "DX")
+	a.op("MOVQ", "shrink+32(FP)", "BX")
+	a.op("MOVQ", "sum+40(FP)", "DI")
+	a.op("VBROADCASTSS", "scale+48(FP)", v(15))
+	row := a.label("row")
+	a.at(row)
 	a.op("VBROADCASTSS", "(DX)", v(4)) // maximum before
 	a.op("VMOVAPS", v(4), v(5))        // and now
+	a.op("MOVQ", "n+8(FP)", "CX")
 	a.each(func(m func(string) string, part int) {
 		a.op("VMULPS", m("SI"), v(15), v(0))
 		a.op("VMAXPS", v(0), v(5), v(5))
@@ -57,6 +63,46 @@ func (a *asm) emitSoftmax() {
 	for p := range a.parts() {
 		a.op("VMOVUPS", v(8+p), mem(p*a.width, "DI"))
 	}
+	a.op("ADDQ", blockBytes, "SI")
+	a.op("ADDQ", 4, "DX")
+	a.op("ADDQ", 4, "BX")
+	a.op("ADDQ", 64, "DI")
+	a.op("DECQ", "R8")
+	a.op("JNZ", row)
+	a.ret()
+}
+
+// blockBytes is the size of a row of scores.
+const blockBytes = 4 * 64
+
+// emitLoadValues emits the conversion of n rows of 16·groups elements.
+func (a *asm) emitLoadValues(f16 bool) {
+	name, size, load := "loadValues F32", 4, "VMOVUPS"
+	if f16 {
+		name, size, load = "loadValues F16", 2, "VCVTPH2PS"
+	}
+	a.function(name, "widens n rows of 16·groups elements to float32.",
+		"dst, rows unsafe.Pointer, stride, n, groups int", "")
+	a.op("MOVQ", "dst+0(FP)", "DI")
+	a.op("MOVQ", "rows+8(FP)", "SI")
+	a.op("MOVQ", "stride+16(FP)", "R8")
+	a.op("MOVQ", "n+24(FP)", "CX")
+	row, loop := a.label("row"), a.label("group")
+	a.at(row)
+	a.op("MOVQ", "groups+32(FP)", "DX")
+	a.op("MOVQ", "SI", "AX")
+	a.at(loop)
+	for p := range a.parts() {
+		a.op(load, mem(p*a.width/4*size, "AX"), a.v(p))
+		a.op("VMOVUPS", a.v(p), mem(p*a.width, "DI"))
+	}
+	a.op("ADDQ", 16*size, "AX")
+	a.op("ADDQ", 64, "DI")
+	a.op("DECQ", "DX")
+	a.op("JNZ", loop)
+	a.op("ADDQ", "R8", "SI")
+	a.op("DECQ", "CX")
+	a.op("JNZ", row)
 	a.ret()
 }
 
@@ -147,7 +193,6 @@ func (a *asm) transpose() []string {
 // out, R8 bytes of a row of out and v, R9 p, R10 shrink, R13 vectors of 16 left
 // in a row.
 func (a *asm) emitAddValues() {
-	const blockBytes = 4 * 64 // a row of p
 	a.function("addValues", "adds n values, weighted, to rows results.",
 		"out, p, shrink, v unsafe.Pointer, dims, n, rows int", "")
 	a.op("MOVQ", "out+0(FP)", "DX")
@@ -156,7 +201,11 @@ func (a *asm) emitAddValues() {
 	a.op("MOVQ", "dims+32(FP)", "R8")
 	a.op("SHLQ", 2, "R8")
 	a.op("MOVQ", "rows+48(FP)", "R12")
-	a.eachRowCount([]int{4, 1}, func(rows int) {
+	counts := []int{4, 2, 1}
+	if a.wide() {
+		counts = []int{6, 3, 2, 1}
+	}
+	a.eachRowCount(counts, func(rows int) {
 		a.op("MOVQ", "dims+32(FP)", "R13")
 		a.op("SHRQ", 4, "R13")
 		a.op("MOVQ", "DX", "DI")
