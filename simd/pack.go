@@ -87,23 +87,12 @@ func (s *segment) packRow(panel []byte, lane int, src []byte) {
 // number of bits, which must be zero before.
 func putCodes(plane []byte, bits, lane int, codes *[blockCols]uint8, shift int) {
 	plane = plane[lane*groupCols : bits*panelRows*blockCols/8]
-	if bits == 4 && shift == 0 {
-		for i := range 4 {
-			v := plane[i*64:][:4]
-			a, b := codes[4*i:][:4], codes[16+4*i:][:4]
-			for j := range v {
-				v[j] = a[j]&15 | b[j]<<4
-			}
-		}
-		return
-	}
-	mask := uint8(1<<bits - 1)
+	mask := uint32(1<<bits-1) * 0x01010101
 	for g := range groups {
 		vector, at := planePosition(bits, g)
-		v := plane[vector*64:][:4]
-		for j := range v {
-			v[j] |= codes[g*groupCols+j] >> shift & mask << at
-		}
+		v := plane[vector*64:][:groupCols]
+		word := le.Uint32(codes[g*groupCols:]) >> shift & mask << at
+		le.PutUint32(v, le.Uint32(v)|word)
 	}
 }
 

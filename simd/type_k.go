@@ -3,15 +3,27 @@ package simd
 // Super-blocks of 256: ggml-common.h, struct block_q2_K and on; tensor.Dequantize
 // documents the layouts.
 
-// unpackPairs spreads 2-bit values: bits 2j of byte l of each 32 are column
-// 128·half + 32j + l.
+// unpackPairs adds 2-bit values at bit shift of the codes: bits 2j of byte l of
+// each 32 are column 128·half + 32j + l.
 func unpackPairs(codes *[superCols]uint8, src *[64]byte, shift int) {
-	for i, b := range src {
-		c := codes[i/32*128+i%32:]
-		c[0] |= b & 3 << shift
-		c[32] |= b >> 2 & 3 << shift
-		c[64] |= b >> 4 & 3 << shift
-		c[96] |= b >> 6 << shift
+	for i := 0; i < 64; i += 8 {
+		w := le.Uint64(src[i:])
+		for j := range 4 {
+			c := codes[i/32*128+i%32+32*j:]
+			le.PutUint64(c, le.Uint64(c)|w>>(2*j)&(3*eachByte)<<shift)
+		}
+	}
+}
+
+// unpackBits adds single bits at bit shift of the codes: bit j of byte l is column
+// 32j + l.
+func unpackBits(codes *[superCols]uint8, src *[32]byte, shift int) {
+	for i := 0; i < 32; i += 8 {
+		w := le.Uint64(src[i:])
+		for j := range 8 {
+			c := codes[i+32*j:]
+			le.PutUint64(c, le.Uint64(c)|w>>j&eachByte<<shift)
+		}
 	}
 }
 
@@ -27,9 +39,7 @@ func unpackQ2_K(src []byte, u *unpacked) {
 func unpackQ3_K(src []byte, u *unpacked) {
 	u.codes = [superCols]uint8{}
 	unpackPairs(&u.codes, (*[64]byte)(src[32:]), 0)
-	for i := range u.codes {
-		u.codes[i] |= src[i%32] >> (i / 32) & 1 << 2
-	}
+	unpackBits(&u.codes, (*[32]byte)(src), 2)
 	s := src[96:108]
 	for i := range u.scales {
 		low := s[i%8] >> (i / 8 * 4) & 15
@@ -50,9 +60,11 @@ func unpackScalesK(src []byte, u *unpacked) {
 }
 
 func unpackNibblesK(codes *[superCols]uint8, src *[128]byte) {
-	for i, b := range src {
+	for i := 0; i < 128; i += 8 {
+		w := le.Uint64(src[i:])
 		c := codes[i/32*64+i%32:]
-		c[0], c[32] = b&15, b>>4
+		le.PutUint64(c, w&nibbles)
+		le.PutUint64(c[32:], w>>4&nibbles)
 	}
 }
 
@@ -64,15 +76,15 @@ func unpackQ4_K(src []byte, u *unpacked) {
 func unpackQ5_K(src []byte, u *unpacked) {
 	unpackScalesK(src, u)
 	unpackNibblesK(&u.codes, (*[128]byte)(src[48:]))
-	for i := range u.codes {
-		u.codes[i] |= src[16+i%32] >> (i / 32) & 1 << 4
-	}
+	unpackBits(&u.codes, (*[32]byte)(src[16:]), 4)
 }
 
 func unpackQ6_K(src []byte, u *unpacked) {
-	for i := range u.codes {
-		half, rest := i/128, i%128
-		u.codes[i] = src[64*half+rest%64] >> (rest / 64 * 4) & 15
+	for i := 0; i < 128; i += 8 {
+		w := le.Uint64(src[i:])
+		c := u.codes[i/64*128+i%64:]
+		le.PutUint64(c, w&nibbles)
+		le.PutUint64(c[64:], w>>4&nibbles)
 	}
 	unpackPairs(&u.codes, (*[64]byte)(src[128:]), 4)
 	for i := range u.scales {
@@ -86,8 +98,10 @@ func unpackIQ4_XS(src []byte, u *unpacked) {
 	high := le.Uint16(src[2:])
 	for i := range 8 {
 		u.scales[i] = int8(src[4+i/2]>>(i%2*4)&15|uint8(high>>(2*i)&3)<<4) - 32
-		for j, b := range (*[16]byte)(src[8+16*i:]) {
-			u.codes[32*i+j], u.codes[32*i+16+j] = b&15, b>>4
+		for j := 0; j < 16; j += 8 {
+			w := le.Uint64(src[8+16*i+j:])
+			le.PutUint64(u.codes[32*i+j:], w&nibbles)
+			le.PutUint64(u.codes[32*i+16+j:], w>>4&nibbles)
 		}
 	}
 }

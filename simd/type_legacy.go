@@ -7,9 +7,17 @@ import "encoding/binary"
 
 var le = binary.LittleEndian
 
+// Eight codes are handled at a time, a byte each of a word.
+const (
+	eachByte = 0x0101010101010101
+	nibbles  = 15 * eachByte
+)
+
 func unpackNibbles(codes *[superCols]uint8, src *[16]byte) {
-	for i, b := range src {
-		codes[i], codes[i+16] = b&15, b>>4
+	for i := 0; i < 16; i += 8 {
+		w := le.Uint64(src[i:])
+		le.PutUint64(codes[i:], w&nibbles)
+		le.PutUint64(codes[i+16:], w>>4&nibbles)
 	}
 }
 
@@ -23,9 +31,14 @@ func unpackQ4_1(src []byte, u *unpacked) {
 	unpackNibbles(&u.codes, (*[16]byte)(src[4:]))
 }
 
+// unpackFifthBits adds bit i of a word to code i.
 func unpackFifthBits(codes *[superCols]uint8, bits uint32) {
-	for i := range blockCols {
-		codes[i] |= uint8(bits>>i&1) << 4
+	for i := 0; i < blockCols; i += 8 {
+		// Copy eight bits to every byte, keep bit j in byte j, and make what is
+		// not 0 a 1: adding 127 carries into a byte's highest bit.
+		w := uint64(bits>>i&0xff) * eachByte & 0x8040201008040201
+		w = (w + 0x7f*eachByte) >> 7 & eachByte
+		le.PutUint64(codes[i:], le.Uint64(codes[i:])|w<<4)
 	}
 }
 
@@ -43,8 +56,8 @@ func unpackQ5_1(src []byte, u *unpacked) {
 
 func unpackQ8_0(src []byte, u *unpacked) {
 	u.d = le.Uint16(src)
-	for i, b := range (*[blockCols]byte)(src[2:]) {
-		u.codes[i] = b ^ signedZero
+	for i := 0; i < blockCols; i += 8 {
+		le.PutUint64(u.codes[i:], le.Uint64(src[2+i:])^signedZero*eachByte)
 	}
 }
 
