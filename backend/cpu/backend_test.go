@@ -6,13 +6,27 @@ import (
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/backend/backendtest"
+	"github.com/inferflux/inferflux/backend/cpu"
+	"github.com/inferflux/inferflux/checkpoint"
 )
+
+func testContract(t *testing.T, open func(testing.TB) checkpoint.Checkpoint, o backend.LoadOptions) {
+	c := open(t)
+	backendtest.Run(t, func(t testing.TB) backend.Engine {
+		t.Helper()
+		e, err := cpu.Backend{}.Load(t.Context(), c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}, backendtest.Options{})
+}
 
 func TestContract(t *testing.T) {
 	for _, name := range []string{"llama-gqa-tied", "mistral-window"} {
 		for _, o := range []backend.LoadOptions{{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048}, {Threads: 1, KVType: "f32", Context: 200}} {
 			t.Run(fmt.Sprintf("%s/%d threads", name, o.Threads), func(t *testing.T) {
-				backendtest.Run(t, func(t testing.TB) backend.Engine { return loadEngine(t, openFixture(t, name), o) }, backendtest.Options{})
+				testContract(t, func(t testing.TB) checkpoint.Checkpoint { return openFixture(t, name) }, o)
 			})
 		}
 	}

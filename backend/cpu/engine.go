@@ -41,13 +41,25 @@ const (
 // errClosed is what a closed engine answers.
 var errClosed = fmt.Errorf("%w: it is closed", backend.ErrEngineFailed)
 
-func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (*Engine, error) {
+// load makes an engine. Reading a mapped file that was cut short after it was
+// opened faults; that becomes an error here, as it does in the pool's threads.
+func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (loaded *Engine, err error) {
+	e := &Engine{maxBatch: defaultBatch}
+	e.step.e = e
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("load %s: %v", c.Path(), r)
+		}
+		if err != nil {
+			loaded, err = nil, errors.Join(err, e.Close())
+		}
+	}()
 	cfg, err := model.Inspect(c)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{config: cfg, maxBatch: defaultBatch}
-	e.step.e = e
+	e.config = cfg
 	threads := defaultThreads()
 	if o.Threads != 0 {
 		threads = o.Threads
@@ -76,7 +88,7 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	e.pool = newPool(threads)
 	e.model, err = model.Load(c, &loader{ctx: ctx, e: e, c: c, progress: o.Progress})
 	if err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, err
 	}
 	if o.Progress != nil {
 		o.Progress(1)
@@ -175,8 +187,13 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.closed = true
-	e.pool.close()
+	if e.pool != nil {
+		e.pool.close()
+	}
 	e.weights, e.step = nil, step{}
+	if e.kv == nil {
+		return nil
+	}
 	return e.kv.close()
 }
 

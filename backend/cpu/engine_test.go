@@ -1,0 +1,224 @@
+package cpu_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/cpu"
+	"github.com/inferflux/inferflux/checkpoint/gguf"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func sameBits(a, b [][]float32) bool {
+	return slices.EqualFunc(a, b, func(x, y []float32) bool {
+		return slices.EqualFunc(x, y, func(u, v float32) bool { return math.Float32bits(u) == math.Float32bits(v) })
+	})
+}
+
+func someTokens(n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32((7919*i + 13) % 264)
+	}
+	return out
+}
+
+// TestSameBits: the same tokens give the same bits on any number of threads, in
+// chunks of any size, and whatever else is in the batch.
+func TestSameBits(t *testing.T) {
+	tokens := someTokens(150)
+	var want [][]float32
+	for _, threads := range []int{1, 2, 3} {
+		e := loadEngine(t, openQuantized(t), backend.LoadOptions{Threads: threads})
+		for _, chunk := range []int{1, 7, 64, len(tokens)} {
+			got := runChunked(t, e, tokens, chunk)
+			if want == nil {
+				want = got
+			}
+			if !sameBits(got, want) {
+				t.Errorf("%d threads, chunks of %d: not the bits of one thread and one token at a time", threads, chunk)
+			}
+		}
+		if got := amongOthers(t, e, tokens); !sameBits(got, want) {
+			t.Errorf("%d threads, among fifteen others: not the bits of one alone", threads)
+		}
+	}
+}
+
+// amongOthers runs tokens, in pieces of 1 to 20, beside fifteen other sequences
+// of other lengths, of which it is neither the first nor the last.
+func amongOthers(t *testing.T, e backend.Engine, tokens []int32) [][]float32 {
+	t.Helper()
+	var ids []backend.SeqID
+	for range 16 {
+		id, err := e.KV().Reserve(len(tokens))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	var rows [][]float32
+	for step := 0; e.KV().Len(ids[9]) < len(tokens); step++ {
+		var b backend.Batch
+		for i, id := range ids {
+			at := e.KV().Len(id)
+			n := min((step*7+i*5)%20+1, len(tokens)-at)
+			if i != 9 && n > 0 {
+				part := slices.Clone(tokens[at : at+n])
+				part[0] = int32(i)
+				b.Spans = append(b.Spans, backend.Span{Seq: id, Pos: at, Tokens: part, Want: backend.LogitsWanted(step % 3)})
+			} else if n > 0 {
+				b.Spans = append(b.Spans, backend.Span{Seq: id, Pos: at, Tokens: tokens[at : at+n], Want: backend.AllLogits})
+			}
+		}
+		run(t, e, &b)
+		for _, sp := range b.Spans {
+			if sp.Seq == ids[9] {
+				for _, row := range sp.Logits {
+					rows = append(rows, slices.Clone(row))
+				}
+			}
+		}
+	}
+	for _, id := range ids {
+		if err := e.KV().Free(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return rows
+}
+
+func TestContractQuantized(t *testing.T) {
+	testContract(t, openQuantized, backend.LoadOptions{Threads: 2, MaxBatchTokens: 300, KVTokens: 2048})
+}
+
+// TestNoAllocation: generating tokens allocates nothing.
+func TestNoAllocation(t *testing.T) {
+	e := loadEngine(t, openQuantized(t), backend.LoadOptions{Threads: 2})
+	var b backend.Batch
+	for range 4 {
+		id, err := e.KV().Reserve(500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Spans = append(b.Spans, backend.Span{Seq: id, Tokens: []int32{1, 2, 3}, Want: backend.LastLogits})
+	}
+	step := func() {
+		run(t, e, &b)
+		for i := range b.Spans {
+			b.Spans[i].Pos += len(b.Spans[i].Tokens)
+			b.Spans[i].Tokens = b.Spans[i].Tokens[:1]
+		}
+	}
+	step()
+	step()
+	if n := testing.AllocsPerRun(200, step); n != 0 {
+		t.Errorf("%v allocations per step", n)
+	}
+}
+
+func TestLoadOptions(t *testing.T) {
+	c := openQuantized(t)
+	for _, o := range []backend.LoadOptions{
+		{Threads: -1}, {Threads: 1 << 20}, {MaxBatchTokens: -1}, {MaxBatchTokens: 1 << 30}, {KVType: "q8"},
+		{Context: -1}, {Context: 513}, {KVTokens: -1}, {KVTokens: 100, Context: 200}, {KVTokens: 1 << 40},
+	} {
+		if e, err := (cpu.Backend{}).Load(t.Context(), c, o); err == nil {
+			e.Close()
+			t.Errorf("Load with %+v succeeded", o)
+		}
+	}
+	var progress []float64
+	e := loadEngine(t, c, backend.LoadOptions{Context: 100, KVTokens: 130, MaxBatchTokens: 9, KVType: "f32", Threads: 1,
+		Progress: func(f float64) { progress = append(progress, f) }})
+	if e.Context() != 100 || e.MaxBatchTokens() != 9 || e.KV().Usage().Capacity != 192 || e.KV().Usage().BytesPerToken != 2*2*2*64*4 {
+		t.Errorf("context %d, batch %d, kv %+v", e.Context(), e.MaxBatchTokens(), e.KV().Usage())
+	}
+	if !slices.IsSorted(progress) || len(progress) < 10 || progress[len(progress)-1] != 1 {
+		t.Errorf("progress %v", progress)
+	}
+	if d := e.Description(); !strings.Contains(d.Device, "1 thread,") {
+		t.Errorf("device %q", d.Device)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (cpu.Backend{}).Load(ctx, c, backend.LoadOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled Load: %v", err)
+	}
+}
+
+// TestImportOtherType: what an engine with one type of KV exports, one with the
+// other imports, and goes on as if it had computed it.
+func TestImportOtherType(t *testing.T) {
+	tokens := someTokens(100)
+	types := [2]string{"f32", "f16"}
+	var engines [2]backend.Engine
+	var exports [2][]byte
+	var want [2][][]float32
+	for i, kv := range types {
+		e := loadEngine(t, openFixture(t, "llama-gqa-tied"), backend.LoadOptions{KVType: kv})
+		want[i] = runChunked(t, e, tokens, len(tokens))
+		id, err := e.KV().Reserve(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, e, &backend.Batch{Spans: []backend.Span{{Seq: id, Tokens: tokens[:70]}}})
+		var b bytes.Buffer
+		if err := e.KV().Export(id, &b); err != nil {
+			t.Fatal(err)
+		}
+		engines[i], exports[i] = e, b.Bytes()
+	}
+	for i, e := range engines {
+		id, err := e.KV().Reserve(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.KV().Import(id, bytes.NewReader(exports[1-i])); err != nil {
+			t.Fatal(err)
+		}
+		b := backend.Batch{Spans: []backend.Span{{Seq: id, Pos: 70, Tokens: tokens[70:], Want: backend.AllLogits}}}
+		run(t, e, &b)
+		for j, row := range b.Spans[0].Logits {
+			for k, v := range row {
+				if d := math.Abs(float64(v - want[i][70+j][k])); !(d <= 2e-2) {
+					t.Fatalf("%s imported into %s: logit %d at %d is off by %g", types[1-i], types[i], k, 70+j, d)
+				}
+			}
+		}
+	}
+}
+
+// TestFileCutShort: a file that loses its end after it was opened gives an
+// error, not a crash.
+func TestFileCutShort(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("mapped files can't be cut short everywhere")
+	}
+	path := writeQuantized(t)
+	c, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := os.Truncate(path, c.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := (cpu.Backend{}).Load(t.Context(), c, backend.LoadOptions{Threads: 2}); err == nil {
+		e.Close()
+		t.Error("half a file was loaded")
+	} else if !strings.Contains(err.Error(), path) {
+		t.Errorf("%v doesn't name the file", err)
+	}
+}
