@@ -52,7 +52,7 @@ type Models struct {
 // NewModels makes an empty set.
 func NewModels() *Models { return &Models{} }
 
-// UnknownModelError: nothing of that name is served.
+// UnknownModelError says that nothing of that name is served.
 type UnknownModelError struct {
 	Name  string
 	Known []string
@@ -66,7 +66,7 @@ func (e *UnknownModelError) Error() string {
 	return fmt.Sprintf("the model %q is not served here; there is %s", e.Name, strings.Join(e.Known, ", "))
 }
 
-// NotReadyError: the model is known but can't answer (yet).
+// NotReadyError says that a model is known but can't answer, or not yet.
 type NotReadyError struct {
 	ID    string
 	State State

@@ -126,13 +126,15 @@ func (r *jsonReader) readModel(s *jsonScanner) error {
 	}
 	return s.object(func(key string) error {
 		var err error
-		if v, ok := targets[key]; ok {
-			err = s.decode(v)
-		} else if key == "vocab" && s.peek() == '{' {
+		target, known := targets[key]
+		switch {
+		case known:
+			err = s.decode(target)
+		case key == "vocab" && s.peek() == '{':
 			err = m.readVocab(s)
-		} else if key == "merges" {
+		case key == "merges":
 			m.merges, err = s.skip()
-		} else {
+		default:
 			_, err = s.skip()
 		}
 		if err != nil {

@@ -109,7 +109,7 @@ func (s *textRules) readNormalizer(c *jsonComponent) error {
 			return err
 		}
 		if c.Pattern == nil || c.Pattern.String == nil || *c.Pattern.String == "" {
-			return errors.New("Replace by a regular expression isn't supported")
+			return errors.New("a Replace by a regular expression isn't supported")
 		}
 		n = replace(*c.Pattern.String, text)
 		if *c.Pattern.String == " " && text == metaspace {
@@ -162,12 +162,12 @@ func (s *textRules) readPreTokenizer(c *jsonComponent) error {
 func (s *textRules) readSplit(c *jsonComponent) error {
 	switch {
 	case c.Pattern == nil || c.Pattern.Regex == nil && c.Pattern.String == nil:
-		return errors.New("Split has no pattern")
+		return errors.New("the Split has no pattern")
 	case c.Pattern.String != nil:
 		if *c.Pattern.String == " " && s.metaspace && c.Behavior == "MergedWithPrevious" && !c.Invert {
 			return nil // no space is left to split at: Gemma
 		}
-		return fmt.Errorf("Split at %q, %s, isn't supported", *c.Pattern.String, c.Behavior)
+		return fmt.Errorf("a Split at %q, %s, isn't supported", *c.Pattern.String, c.Behavior)
 	case c.Behavior == "Isolated" && !c.Invert:
 		return s.addStage(*c.Pattern.Regex, false)
 	case c.Behavior == "Removed" && c.Invert:
