@@ -173,7 +173,7 @@ func (s *textRules) readSplit(c *jsonComponent) error {
 	case c.Behavior == "Removed" && c.Invert:
 		return s.addStage(*c.Pattern.Regex, true)
 	}
-	return fmt.Errorf("Split with behavior %s, invert %t, isn't supported", c.Behavior, c.Invert)
+	return fmt.Errorf("a Split with behavior %s, invert %t, isn't supported", c.Behavior, c.Invert)
 }
 
 // addStage adds the splitter of a pattern. When only matches are kept, the
@@ -201,7 +201,7 @@ func (s *textRules) readMetaspace(c *jsonComponent) error {
 		s.leading = firstPrefix
 	case "never":
 	default:
-		return fmt.Errorf("Metaspace with prepend_scheme %q isn't supported", scheme)
+		return fmt.Errorf("a Metaspace with prepend_scheme %q isn't supported", scheme)
 	}
 	if c.Split == nil || *c.Split {
 		s.stages = append(s.stages, splitBeforeSpaces)
