@@ -50,9 +50,9 @@ func (m *Matrix) Mul(dst []float32, dstStride int, a *Activations, r0, r1, p0, p
 
 // mulInt is Mul for the segment's own panels p0 to p1, quantized weights.
 func (s *segment) mulInt(dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) {
-	if r1 == r0+1 && active.gemv != nil {
+	if rows := r1 - r0; active.fused != nil && r0%a.tile+rows <= a.tile {
 		whole := min(p1, s.rows/panelRows)
-		if whole > p0 && active.gemv(s, dst[r0*stride+s.row0:], a.intTile(r0, 0), p0, whole) {
+		if whole > p0 && active.fused(s, dst[r0*stride+s.row0:], stride, a.intTile(r0, 0), rows, p0, whole) {
 			p0 = whole
 		}
 	}

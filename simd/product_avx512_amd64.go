@@ -64,65 +64,230 @@ func decodeIQ4_XSAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.
 //go:noescape
 func decodeMXFP4AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
 
-// gemvQ4_0AVX512 multiplies n panels with one row of activations.
+// fused1Q4_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ4_0AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ4_1AVX512 multiplies n panels with one row of activations.
+// fused1Q4_1AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ4_1AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ5_0AVX512 multiplies n panels with one row of activations.
+// fused1Q5_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ5_0AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ5_1AVX512 multiplies n panels with one row of activations.
+// fused1Q5_1AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ5_1AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ8_0AVX512 multiplies n panels with one row of activations.
+// fused1Q8_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ8_0AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ2_KAVX512 multiplies n panels with one row of activations.
+// fused1Q2_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ2_KAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ3_KAVX512 multiplies n panels with one row of activations.
+// fused1Q3_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ3_KAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ4_KAVX512 multiplies n panels with one row of activations.
+// fused1Q4_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ4_KAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ5_KAVX512 multiplies n panels with one row of activations.
+// fused1Q5_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ5_KAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvQ6_KAVX512 multiplies n panels with one row of activations.
+// fused1Q6_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvQ6_KAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvIQ4_XSAVX512 multiplies n panels with one row of activations.
+// fused1IQ4_XSAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvIQ4_XSAVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
-// gemvMXFP4AVX512 multiplies n panels with one row of activations.
+// fused1MXFP4AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func gemvMXFP4AVX512(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q4_0AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q4_1AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q5_0AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q5_1AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q8_0AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q2_KAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q3_KAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q4_KAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q5_KAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2Q6_KAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2IQ4_XSAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MXFP4AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q4_0AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q4_1AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q5_0AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q5_1AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q8_0AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q2_KAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q3_KAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q4_KAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q5_KAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4Q6_KAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4IQ4_XSAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MXFP4AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q4_0AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q4_1AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q5_0AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q5_1AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q8_0AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q4_KAVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8Q5_KAVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8IQ4_XSAVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MXFP4AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // dotSignedAVX512 is dotPortable for one kind.
 //

@@ -65,9 +65,10 @@ type tier struct {
 	dot func(kind kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool)
 	// dotFloat multiplies floating-point panels; see dotFloatPortable.
 	dotFloat func(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int)
-	// gemv, if set, multiplies whole panels p0..p1 with one row without
-	// decoding them first, and reports whether it has a kernel for the format.
-	gemv func(s *segment, dst []float32, act actTile, p0, p1 int) bool
+	// fused, if set, multiplies whole panels p0 to p1 with all rows of one tile
+	// without decoding them to records first. It reports false if it isn't made
+	// for that format and number of rows.
+	fused func(s *segment, dst []float32, stride int, act actTile, rows, p0, p1 int) bool
 	// quantize converts one row into the int8 form.
 	quantize func(x []float32, act actTile)
 	vector   vectorOps

@@ -30,11 +30,11 @@ func hasF16C() bool
 // kernelSet has the assembly kernels of a tier. What they do is described where
 // the portable form is; their arguments aren't checked.
 type kernelSet struct {
-	decode   [numKernels]decodeKernel
-	gemv     [numKernels]gemvKernel // may be nil
-	dot      [4]dotKernel           // by kind
-	dotFloat [3]dotFloatKernel      // by floatType
-	quantize func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
+	decode                         [numKernels]decodeKernel
+	fused1, fused2, fused4, fused8 [numKernels]fusedKernel // by rows; may be nil
+	dot                            [4]dotKernel            // by kind
+	dotFloat                       [3]dotFloatKernel       // by floatType
+	quantize                       func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
 
 	add, siluMul, geluTanhMul mapKernel
 	addScaled, scale          func(dst, a unsafe.Pointer, n int, s float32)
@@ -54,7 +54,7 @@ type kernelSet struct {
 
 type (
 	decodeKernel     func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
-	gemvKernel       func(dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+	fusedKernel      func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 	dotKernel        func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
 	dotFloatKernel   func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 	loadKeysKernel   func(dst, rows unsafe.Pointer, stride, n, groups int)
@@ -90,16 +90,7 @@ func (k *kernelSet) tier(name string) *tier {
 				unsafe.Pointer(&panel[s.scaleOffset+b0/perSpan*f.scaleBytes()]),
 				unsafe.Pointer(f.levels), n, unsafe.Pointer(&dst[0]))
 		},
-		gemv: func(s *segment, dst []float32, act actTile, p0, p1 int) bool {
-			kernel := k.gemv[s.format.kernel]
-			if kernel == nil {
-				return false
-			}
-			dst = dst[p0*panelRows : p1*panelRows]
-			kernel(unsafe.Pointer(&dst[0]), unsafe.Pointer(&s.panel(p0)[0]), p1-p0, s.panelBytes, s.scaleOffset,
-				unsafe.Pointer(s.format.levels), act.blocks, act.codes, act.scales, act.step)
-			return true
-		},
+		fused: k.mulFused,
 		dot: func(kd kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool) {
 			_ = dst[(rows-1)*stride+panelRows-1]
 			begin := 0
@@ -121,6 +112,28 @@ func (k *kernelSet) tier(name string) *tier {
 		vector: k.vectorOps(),
 		attend: k.attentionOps(),
 	}
+}
+
+// mulFused is tier.fused, for 1, 2, 4 and with some formats 8 rows.
+func (k *kernelSet) mulFused(s *segment, dst []float32, stride int, act actTile, rows, p0, p1 int) bool {
+	var kernel fusedKernel
+	switch id := s.format.kernel; rows {
+	case 1:
+		kernel = k.fused1[id]
+	case 2:
+		kernel = k.fused2[id]
+	case 4:
+		kernel = k.fused4[id]
+	case 8:
+		kernel = k.fused8[id]
+	}
+	if kernel == nil {
+		return false
+	}
+	_ = dst[(rows-1)*stride+p1*panelRows-1]
+	kernel(unsafe.Pointer(&dst[p0*panelRows]), uintptr(4*stride), unsafe.Pointer(&s.panel(p0)[0]), p1-p0, s.panelBytes, s.scaleOffset,
+		unsafe.Pointer(s.format.levels), act.blocks, act.codes, act.scales, act.step)
+	return true
 }
 
 // Kernels take multiples of 16 elements; what is left over is done in Go.

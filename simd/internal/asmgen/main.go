@@ -158,7 +158,7 @@ func (a *asm) kernelSet() string {
 			fmt.Fprintf(&b, "\t%s: %s,\n", e.field, e.function)
 		default:
 			if open == "" {
-				fmt.Fprintf(&b, "\t%s: [...]%[1]sKernel{\n", e.field)
+				fmt.Fprintf(&b, "\t%s: [...]%sKernel{\n", e.field, strings.TrimRight(e.field, "0123456789"))
 				open = e.field
 			}
 			fmt.Fprintf(&b, "\t\tkernel%s: %s,\n", e.index, e.function)

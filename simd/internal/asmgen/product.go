@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // packing is a packed form of weights; see type format in package simd.
 type packing struct {
 	name           string
@@ -94,9 +96,7 @@ const (
 	rMask
 	rHighMask
 	rOnes
-	rAcc0
-	rAcc1
-	rOut
+	rAcc // integer sums of rows, then results
 )
 
 // setUp loads what stays in registers.
@@ -372,8 +372,12 @@ func emitProducts(a *asm) {
 		emitDecode(a, f)
 	}
 	if a.wide() {
-		for _, f := range formats {
-			emitGEMV(a, f)
+		for _, rows := range []int{1, 2, 4, 8} {
+			for _, f := range formats {
+				if rows <= 4 || !f.halves { // else there are too few registers
+					emitFused(a, f, rows)
+				}
+			}
 		}
 	}
 	for _, k := range []struct {
@@ -423,57 +427,73 @@ func emitDecode(a *asm, f packing) {
 
 func (a *asm) store(v string, offset int) { a.op("VMOVUPS", v, mem(offset, "DI")) }
 
-// emitGEMV emits the product of whole panels and one row, without a record in
+// emitFused emits the product of whole panels and a few rows, without a record in
 // between. The float operations are those of dotKernel.
-func emitGEMV(a *asm, f packing) {
-	a.function("gemv "+f.name, "multiplies n panels with one row of activations.",
-		"dst, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
+func emitFused(a *asm, f packing, rows int) {
+	a.function(fmt.Sprintf("fused%d %s", rows, f.name), fmt.Sprintf("multiplies n panels with %d rows of activations.", rows),
+		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
 	a.op("MOVQ", "dst+0(FP)", "DI")
-	a.op("MOVQ", "panel+8(FP)", "DX")
-	a.op("MOVQ", "n+16(FP)", "R13")
-	a.op("MOVQ", "levels+40(FP)", "R11")
-	a.op("MOVQ", "step+72(FP)", "AX")
+	a.op("MOVQ", "panel+16(FP)", "DX")
+	a.op("MOVQ", "n+24(FP)", "R13")
+	a.op("MOVQ", "levels+48(FP)", "R11")
+	a.op("MOVQ", "step+80(FP)", "AX")
 	d := decoder{asm: a, packing: f}
 	d.setUp()
 	panel := a.label("panel")
 	a.at(panel)
 	a.op("MOVQ", "DX", "R8")
 	a.op("MOVQ", "DX", "R9")
-	a.op("ADDQ", "scaleOffset+32(FP)", "R9")
-	a.op("MOVQ", "blocks+48(FP)", "CX")
-	a.op("MOVQ", "x+56(FP)", "SI")
-	a.op("MOVQ", "xScales+64(FP)", "BX")
-	out, acc0, acc1 := a.v(rOut), a.v(rAcc0), a.v(rAcc1)
-	a.logic("VPXOR", out, out, out)
+	a.op("ADDQ", "scaleOffset+40(FP)", "R9")
+	a.op("MOVQ", "blocks+56(FP)", "CX")
+	a.op("MOVQ", "x+64(FP)", "SI")
+	a.op("MOVQ", "xScales+72(FP)", "BX")
+	halves := 1
+	if f.halves {
+		halves = 2
+	}
+	acc := func(r, half int) string { return a.v(rAcc + r*halves + half) }
+	out := func(r int) string { return a.v(rAcc + rows*halves + r) }
+	for r := range rows {
+		a.logic("VPXOR", out(r), out(r), out(r))
+	}
 	k := dotKernel{asm: a, affine: f.affine, halves: f.halves}
 	d.eachBlock(func() {
 		for line := 0; line < f.blockBytes(); line += 64 {
 			a.op("PREFETCHT0", mem(prefetchAhead+line, "R8"))
 		}
 		d.loadScales()
-		k.clear(acc0, 0, "BX", 0)
-		if f.halves {
-			k.clear(acc1, 0, "BX", 1)
+		for r := range rows {
+			for half := range halves {
+				k.clear(acc(r, half), r, "BX", half)
+			}
 		}
 		d.decodeBlock(func(g int) {
-			acc := acc0
-			if f.halves && g >= 4 {
-				acc = acc1
+			for r := range rows {
+				a.op("VPDPBUSD.BCST", mem(32*r+4*g, "SI"), d.v(rCode), acc(r, g/4*(halves-1)))
 			}
-			a.op("VPDPBUSD.BCST", mem(4*g, "SI"), d.v(rCode), acc)
 		})
-		a.op("VCVTDQ2PS", acc0, acc0)
-		if f.halves {
-			a.op("VMULPS", a.v(rD0), acc0, acc0)
-			a.op("VCVTDQ2PS", acc1, acc1)
+		for r := range rows {
+			a.op("VCVTDQ2PS", acc(r, 0), acc(r, 0))
+			second := ""
+			if f.halves {
+				second = acc(r, 1)
+				a.op("VMULPS", a.v(rD0), acc(r, 0), acc(r, 0))
+				a.op("VCVTDQ2PS", second, second)
+			}
+			k.finish(r, "BX", acc(r, 0), second, out(r), a.v(rTmp), blockScales{a.v(rD0), a.v(rD1), a.v(rM0), a.v(rM1), a.v(rSum0)})
 		}
-		k.finish(0, "BX", acc0, acc1, out, a.v(rTmp), blockScales{d.v(rD0), d.v(rD1), d.v(rM0), d.v(rM1), d.v(rSum0)})
 		a.op("ADDQ", "AX", "SI")
 		a.op("ADDQ", "AX", "BX")
 	})
-	a.op("VMOVUPS", out, "(DI)")
+	a.op("MOVQ", "DI", "R8")
+	for r := range rows {
+		a.op("VMOVUPS", out(r), "(R8)")
+		if r < rows-1 {
+			a.op("ADDQ", "stride+8(FP)", "R8")
+		}
+	}
 	a.op("ADDQ", 64, "DI")
-	a.op("ADDQ", "panelBytes+24(FP)", "DX")
+	a.op("ADDQ", "panelBytes+32(FP)", "DX")
 	a.op("DECQ", "R13")
 	a.op("JNZ", panel)
 	a.ret()
