@@ -191,7 +191,7 @@ func (s *textRules) addStage(pattern string, onlyMatches bool) error {
 
 func (s *textRules) readMetaspace(c *jsonComponent) error {
 	if c.Replacement != metaspace {
-		return fmt.Errorf("Metaspace with replacement %q isn't supported", c.Replacement)
+		return fmt.Errorf("a Metaspace with replacement %q isn't supported", c.Replacement)
 	}
 	s.metaspace = true
 	switch scheme := metaspaceScheme(c); scheme {
