@@ -50,10 +50,8 @@ type Server struct {
 	APIKeysFile string `key:"api_keys_file"`
 	// The largest request body; a larger one is answered with 413.
 	MaxBodyBytes Size `key:"max_body_bytes" default:"10MiB" range:"1KiB..1GiB"`
-	// How long a client may take to send its request's headers.
-	ReadHeaderTimeout time.Duration `key:"read_header_timeout" default:"10s" range:"100ms..10m"`
-	// How long a client may take to send its whole request.
-	ReadTimeout time.Duration `key:"read_timeout" default:"1m" range:"100ms..1h"`
+	// How long a client may take to send its request's headers, and again its body.
+	ReadTimeout time.Duration `key:"read_timeout" default:"30s" range:"100ms..1h"`
 	// How long one write to a client may take, so that a client which stops reading doesn't hold its sequence for ever.
 	WriteTimeout time.Duration `key:"write_timeout" default:"30s" range:"100ms..1h"`
 	// How long an idle connection is kept open.
