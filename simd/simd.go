@@ -6,7 +6,7 @@
 //
 // The kernels come in tiers, one of which is chosen when the program starts:
 //
-//	avx512vnni  x86-64 with AVX-512 (F, BW, DQ, VL, VBMI) and VNNI
+//	avx512vnni  x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI
 //	avx2        x86-64 with AVX2, FMA and F16C
 //	portable    plain Go, for everything else
 //
@@ -41,11 +41,16 @@
 // The same holds for [Attention], whose sums are cut at positions that depend on
 // the position alone. Between tiers results agree to rounding.
 //
+// A product with many rows first decodes a few blocks of a panel to records, a form
+// common to all types, and multiplies those with every row; one with 1, 2, 4 or 8
+// rows decodes in registers. Both do the same.
+//
 // # Adding a weight type
 //
-// Describe how the type's blocks become integer codes and scales (type_*.go) and
-// name the code width, scale layout and table in the formats table; every tier
-// then multiplies it.
+// Write how the type's blocks become integer codes and scales (type_*.go), and
+// name its code width, scale layout and levels in the table of formats. If it is a
+// new combination of these, add it to the list in internal/asmgen too and run
+// `go generate ./simd`. Types without a format are multiplied as float32.
 package simd
 
 import (

@@ -19,9 +19,19 @@ func main() {
 	log.SetFlags(0)
 	dir := flag.String("dir", ".", "directory to write to")
 	flag.Parse()
+	for name, text := range generate() {
+		if err := os.WriteFile(filepath.Join(*dir, name), []byte(text), 0o644); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// generate returns the files by name.
+func generate() map[string]string {
+	files := map[string]string{}
 	for _, width := range []int{64, 32} {
-		var all asm
-		for _, file := range []struct {
+		all := asm{width: width}
+		for _, part := range []struct {
 			name string
 			emit func(*asm)
 		}{
@@ -30,21 +40,15 @@ func main() {
 			{"attention", emitAttention},
 		} {
 			a := &asm{width: width}
-			file.emit(a)
-			base := fmt.Sprintf("%s_%s_amd64", file.name, a.tier())
-			write(*dir, base+".s", a.assembly())
-			write(*dir, base+".go", a.declarations())
-			all.width = width
+			part.emit(a)
+			base := fmt.Sprintf("%s_%s_amd64", part.name, a.tier())
+			files[base+".s"] = a.assembly()
+			files[base+".go"] = a.declarations()
 			all.entries = append(all.entries, a.entries...)
 		}
-		write(*dir, fmt.Sprintf("kernels_%s_amd64.go", all.tier()), all.kernelSet())
+		files[fmt.Sprintf("kernels_%s_amd64.go", all.tier())] = all.kernelSet()
 	}
-}
-
-func write(dir, name, text string) {
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-		log.Fatal(err)
-	}
+	return files
 }
 
 // entry is a kernel's place in type kernelSet: field, or field[index].
