@@ -105,6 +105,9 @@ func TestContractQuantized(t *testing.T) {
 
 // TestNoAllocation: generating tokens allocates nothing.
 func TestNoAllocation(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
 	e := loadEngine(t, openQuantized(t), backend.LoadOptions{Threads: 2})
 	var b backend.Batch
 	for range 4 {

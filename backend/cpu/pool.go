@@ -130,12 +130,16 @@ func (p *pool) wait(thread int, round uint32) {
 			}
 		}
 	}
+	// Whoever ended the round before may still be going through the seats and
+	// wake us for it, so a wake-up alone means nothing.
 	s := &p.seats[thread]
-	s.parked.Store(true)
-	if p.round.Load() != round && s.parked.CompareAndSwap(true, false) {
-		return
+	for p.round.Load() == round {
+		s.parked.Store(true)
+		if p.round.Load() != round && s.parked.CompareAndSwap(true, false) {
+			return
+		}
+		<-s.wake
 	}
-	<-s.wake
 }
 
 // each is a job of a single phase: f(i) for each i below n, in parallel. A panic
