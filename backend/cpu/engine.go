@@ -85,7 +85,7 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 		return nil, err
 	}
 	e.description = describe(threads)
-	e.pool = newPool(threads)
+	e.pool = newPool(threads, patient)
 	e.model, err = model.Load(c, &loader{ctx: ctx, e: e, c: c, progress: o.Progress})
 	if err != nil {
 		return nil, err

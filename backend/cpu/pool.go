@@ -29,10 +29,11 @@ const (
 // spins for a moment, for the phases of a small model take microseconds, then
 // yields, then parks.
 type pool struct {
-	threads int
-	job     job  // set by do before thread 0 arrives
-	closing bool // likewise
-	next    int  // the phase everybody works on, set by the last to arrive
+	threads  int
+	patience patience
+	job      job  // set by do before thread 0 arrives
+	closing  bool // likewise
+	next     int  // the phase everybody works on, set by the last to arrive
 
 	arrived atomic.Int32
 	_       [60]byte
@@ -48,8 +49,8 @@ type seat struct {
 	_      [48]byte
 }
 
-func newPool(threads int) *pool {
-	p := &pool{threads: threads, seats: make([]seat, threads)}
+func newPool(threads int, w patience) *pool {
+	p := &pool{threads: threads, patience: w, seats: make([]seat, threads)}
 	for i := range p.seats {
 		p.seats[i].wake = make(chan struct{}, 1)
 	}
@@ -110,19 +111,23 @@ func (p *pool) meet(thread int) int {
 	return next
 }
 
-const (
-	spins  = 4000 // some microseconds
-	yields = 300  // some tens of microseconds, more when others need the core
-)
+// patience is how long a thread waits before it parks.
+type patience struct {
+	spins  int // looks at the barrier
+	yields int // then times that it offers its core to other goroutines
+}
+
+// patient waits for some tens of microseconds, longer than most phases take.
+var patient = patience{spins: 4000, yields: 300}
 
 // wait returns when the round is over.
 func (p *pool) wait(thread int, round uint32) {
-	for range spins {
+	for range p.patience.spins {
 		if p.round.Load() != round {
 			return
 		}
 	}
-	for range yields {
+	for range p.patience.yields {
 		runtime.Gosched()
 		for range 64 {
 			if p.round.Load() != round {
