@@ -100,8 +100,26 @@ func (x *execution) lookup(name string) any {
 	return &undefined{fmt.Sprintf("'%s' is undefined", name)}
 }
 
-func (x *execution) setKey(d *Dict, key, value any) {
+// checkKey takes the work of hashing a key, and fails when it can't be one.
+func (x *execution) checkKey(key any) {
 	x.work(4)
+	switch k := key.(type) {
+	case string:
+		x.workBytes(len(k))
+	case *sequence:
+		defer x.descend()()
+		for _, item := range k.items {
+			x.work(32) // a tuple's key is made of its elements', as text
+			if s, ok := text(item); ok {
+				x.work(len(s))
+			}
+			x.checkKey(item)
+		}
+	}
+}
+
+func (x *execution) setKey(d *Dict, key, value any) {
+	x.checkKey(key)
 	if !d.set(key, value) {
 		x.failf("unhashable type: '%s'", typeName(key))
 	}
@@ -173,6 +191,7 @@ func (x *execution) attr(object any, name string) any {
 func (x *execution) item(object, key any) any {
 	switch o := object.(type) {
 	case *Dict:
+		x.checkKey(key)
 		if v, ok := o.get(key); ok {
 			return v
 		}
@@ -341,7 +360,7 @@ func (x *execution) slice(object any, e *sliceExpr) any {
 		}
 		from, to, by := indices(len(o.items))
 		kept := stride(o.items, from, to, by)
-		x.work(len(kept))
+		x.workItems(len(kept))
 		return &sequence{o.kind, kept}
 	case rangeOf:
 		items := x.iterate(o)
@@ -423,6 +442,7 @@ func (x *execution) contains(container, item any) bool {
 		x.workBytes(len(s) + len(sub))
 		return strings.Contains(s, sub)
 	case *Dict:
+		x.checkKey(item)
 		if _, ok := hashKey(item); !ok {
 			x.failf("unhashable type: '%s'", typeName(item))
 		}
@@ -445,14 +465,14 @@ func (x *execution) iterate(v any) []any {
 		return v.keys
 	case string, markup:
 		s, _ := text(v)
-		x.work(len(s))
+		x.workItems(len(s))
 		items := make([]any, 0, len(s))
 		for _, r := range s {
 			items = append(items, string(r))
 		}
 		return items
 	case rangeOf:
-		x.work(int(v.len()))
+		x.workItems(int(v.len()))
 		items := make([]any, v.len())
 		for i := range items {
 			items[i] = v.start + int64(i)*v.step
@@ -610,7 +630,7 @@ func (x *execution) sequenceOperation(op string, a, b any) (any, bool) {
 		if !ok || !ok2 || l.kind != r.kind || l.kind > isTuple {
 			return nil, false
 		}
-		x.work(len(l.items) + len(r.items))
+		x.workItems(len(l.items) + len(r.items))
 		return &sequence{l.kind, slices.Concat(l.items, r.items)}, true
 	case op == "*":
 		if _, _, isInt, ok := number(a); ok && isInt {
@@ -628,7 +648,7 @@ func (x *execution) sequenceOperation(op string, a, b any) (any, bool) {
 			if n > 0 && int64(len(s.items)) > baseWork/n {
 				x.failf("the repeated list is too long")
 			}
-			x.work(len(s.items) * int(n))
+			x.workItems(len(s.items) * int(n))
 			return &sequence{s.kind, slices.Repeat(s.items, int(n))}, true
 		}
 	}

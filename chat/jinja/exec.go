@@ -86,6 +86,9 @@ func (x *execution) work(n int) {
 // workBytes takes the work of handling n bytes of text.
 func (x *execution) workBytes(n int) { x.work(n/4 + 1) }
 
+// workItems takes the work of making a list of n elements.
+func (x *execution) workItems(n int) { x.work(4 * n) }
+
 // descend counts a level of recursion; the result leaves it.
 func (x *execution) descend() (leave func()) {
 	x.depth++
@@ -231,6 +234,7 @@ func (x *execution) loop(s *forStmt, v any, depth int) {
 	if s.filter != nil {
 		var kept []any
 		for _, item := range items {
+			x.work(8)
 			pop := x.push(outer)
 			x.assign(s.target, item)
 			if truth(x.eval(s.filter)) {
@@ -254,7 +258,7 @@ func (x *execution) loop(s *forStmt, v any, depth int) {
 	}
 	object := state.object()
 	for i, item := range items {
-		x.work(1)
+		x.work(8)
 		state.index = i
 		pop := x.push(outer)
 		x.scope.set("loop", object)

@@ -338,13 +338,23 @@ func (p *parser) dotted() string {
 	return name
 }
 
+// find looks a filter or test up. One that doesn't exist fails when it is used
+// and not before, since templates ask for those of other engines in branches that
+// may never be taken.
+func find(table map[string]builtin, what, name string) builtin {
+	if f := table[name]; f != nil {
+		return f
+	}
+	return func(x *execution, _ []any, _ *Dict) any {
+		x.failf("no %s named '%s'", what, name)
+		return nil
+	}
+}
+
 // filter parses a filter's name and arguments.
 func (p *parser) filter() *filterExpr {
 	f := &filterExpr{name: p.dotted()}
-	f.fn = filterTable[f.name]
-	if f.fn == nil {
-		p.failf("no filter named '%s'", f.name)
-	}
+	f.fn = find(filterTable, "filter", f.name)
 	if p.isOp("(") {
 		f.args = p.arguments()
 	}
@@ -371,10 +381,7 @@ func (p *parser) filters(inline bool) []*filterExpr {
 func (p *parser) test(operand expr) expr {
 	negated := p.skipName("not")
 	t := &testExpr{operand: operand, name: p.dotted()}
-	t.fn = testTable[t.name]
-	if t.fn == nil {
-		p.failf("no test named '%s'", t.name)
-	}
+	t.fn = find(testTable, "test", t.name)
 	if p.isOp("(") {
 		t.args = p.arguments()
 	} else if k := p.peek().kind; k == tokenName || k == tokenString || k == tokenInteger || k == tokenFloat || p.isOp("[", "{") {

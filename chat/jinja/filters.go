@@ -31,6 +31,7 @@ func init() {
 		"float":       filterFloat,
 		"forceescape": filterForceEscape,
 		"format":      filterFormat,
+		"from_json":   filterFromJSON,
 		"groupby":     filterGroupby,
 		"indent":      filterIndent,
 		"int":         filterInt,
@@ -110,7 +111,7 @@ func filterBatch(x *execution, args []any, kwargs *Dict) any {
 			x.work(4)
 			chunk = append(chunk, a[2])
 		}
-		x.work(len(chunk))
+		x.workItems(len(chunk))
 		batches = append(batches, NewList(chunk...))
 	}
 	return &generator{batches}
@@ -364,7 +365,7 @@ func filterItems(x *execution, args []any, kwargs *Dict) any {
 	case *undefined:
 		return &generator{}
 	case *Dict:
-		x.work(4 * len(v.keys))
+		x.work(8 * len(v.keys))
 		return &generator{v.items()}
 	}
 	x.failf("Can only get item pairs from a mapping.")
@@ -414,12 +415,20 @@ func filterLength(x *execution, args []any, kwargs *Dict) any {
 func filterList(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("list", args, kwargs, 1, "value")
 	items := x.iterate(a[0])
-	x.work(len(items))
+	x.workItems(len(items))
 	return NewList(slices.Clone(items)...)
 }
 
+// iterateTruthy is iterate for the filters that take None for nothing.
+func (x *execution) iterateTruthy(v any) []any {
+	if !truth(v) {
+		return nil
+	}
+	return x.iterate(v)
+}
+
 func filterMap(x *execution, args []any, kwargs *Dict) any {
-	items := x.iterate(args[0])
+	items := x.iterateTruthy(args[0])
 	mapped := make([]any, len(items))
 	var apply func(any) any
 	if len(args) == 1 {
@@ -427,10 +436,7 @@ func filterMap(x *execution, args []any, kwargs *Dict) any {
 		apply = x.getter(a[0], a[1])
 	} else {
 		name := x.need(args[1])
-		f := filterTable[name]
-		if f == nil {
-			x.failf("no filter named '%s'", name)
-		}
+		f := find(filterTable, "filter", name)
 		apply = func(v any) any { return f(x, append([]any{v}, args[2:]...), kwargs) }
 	}
 	for i, item := range items {
@@ -455,14 +461,11 @@ func selection(name string, byAttribute, wanted bool) builtin {
 		}
 		test := func(v any) bool { return truth(v) }
 		if len(rest) > 0 {
-			t := testTable[x.need(rest[0])]
-			if t == nil {
-				x.failf("no test named '%s'", x.str(rest[0]))
-			}
+			t := find(testTable, "test", x.need(rest[0]))
 			test = func(v any) bool { return truth(t(x, append([]any{v}, rest[1:]...), kwargs)) }
 		}
 		var kept []any
-		for _, item := range x.iterate(args[0]) {
+		for _, item := range x.iterateTruthy(args[0]) {
 			x.work(2)
 			if test(get(item)) == wanted {
 				kept = append(kept, item)
@@ -511,7 +514,7 @@ func filterReverse(x *execution, args []any, kwargs *Dict) any {
 		return like(a[0], string(runes))
 	}
 	items := slices.Clone(x.iterate(a[0]))
-	x.work(len(items))
+	x.workItems(len(items))
 	slices.Reverse(items)
 	return &generator{items}
 }
@@ -557,7 +560,7 @@ func filterSlice(x *execution, args []any, kwargs *Dict) any {
 	if n <= 0 {
 		x.failf("slice() needs a positive number of slices")
 	}
-	x.work(int(min(n, baseWork)) + len(items))
+	x.work(int(min(n, baseWork))*8 + len(items))
 	size, extra := len(items)/int(n), len(items)%int(n)
 	var columns []any
 	at := 0
@@ -678,6 +681,7 @@ func filterUnique(x *execution, args []any, kwargs *Dict) any {
 	var kept []any
 	for _, item := range x.iterate(a[0]) {
 		key := folded(get(item), x.boolean(a[1], false))
+		x.checkKey(key)
 		if _, ok := seen.get(key); !ok {
 			x.setKey(seen, key, nil)
 			kept = append(kept, item)

@@ -78,6 +78,19 @@ func decode(d *json.Decoder, depth int) (any, error) {
 	return t, nil
 }
 
+// filterFromJSON is llama.cpp's: transformers has none, but templates made for
+// both use it.
+func filterFromJSON(x *execution, args []any, kwargs *Dict) any {
+	a := x.params("from_json", args, kwargs, 1, "value")
+	s := x.need(a[0])
+	x.work(len(s))
+	v, err := FromJSON([]byte(s))
+	if err != nil {
+		x.failf("from_json: %v", err)
+	}
+	return v
+}
+
 // filterToJSON is transformers' own tojson: json.dumps without escaping HTML and,
 // by default, without escaping anything beyond ASCII.
 func filterToJSON(x *execution, args []any, kwargs *Dict) any {

@@ -179,6 +179,9 @@ func rawTag(s string) int {
 // raw reads up to and past `{% endraw %}`.
 func (l *lexer) raw() error {
 	rest := l.rest()
+	if rest == "" { // Jinja minds a missing end only if something follows
+		return nil
+	}
 	for from := 0; ; {
 		i := strings.Index(rest[from:], "{%")
 		if i < 0 {
@@ -211,6 +214,9 @@ func (l *lexer) raw() error {
 
 func (l *lexer) comment() error {
 	rest := l.rest()
+	if rest == "" {
+		return nil
+	}
 	i := strings.Index(rest, "#}")
 	if i < 0 {
 		return l.errorf("missing end of comment tag")

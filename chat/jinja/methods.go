@@ -46,6 +46,7 @@ func methodDictCopy(x *execution, args []any, kwargs *Dict) any { return args[0]
 
 func methodGet(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("get", args[1:], kwargs, 1, "key", "default")
+	x.checkKey(a[0])
 	if _, ok := hashKey(a[0]); !ok {
 		x.failf("unhashable type: '%s'", typeName(a[0]))
 	}
@@ -61,7 +62,7 @@ func methodGet(x *execution, args []any, kwargs *Dict) any {
 func methodItems(x *execution, args []any, kwargs *Dict) any {
 	x.params("items", args[1:], kwargs, 0)
 	d := args[0].(*Dict)
-	x.work(4 * len(d.keys))
+	x.work(8 * len(d.keys))
 	return &sequence{isItems, d.items()}
 }
 
