@@ -2,55 +2,45 @@ package scheduler
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
 )
 
-// admit gives waiting requests KV, in order of arrival, as long as it lasts.
-//
-// A request's whole room, prompt and longest answer, is reserved before it
-// starts: from then on it can't run out of memory, and no two sequences can block
-// each other half way. The first that doesn't fit holds up those behind it, so
-// that a large request isn't starved by small ones.
+// admit gives waiting requests KV, in order of arrival, as long as it lasts. The
+// first that doesn't fit holds up those behind it.
 //
 // This is the place to ask a prefix cache for the part of the prompt that it
 // holds: CopyPrefix it, and start at that position.
 func (s *Scheduler) admit() {
-	for {
-		s.mu.Lock()
-		if len(s.waiting) == 0 || len(s.running) >= s.opts.MaxRunning {
-			s.mu.Unlock()
+	anyone := func(*Sequence) bool { return true }
+	for len(s.running) < s.opts.MaxRunning {
+		q := s.firstWaiting(anyone)
+		if q == nil {
 			return
 		}
-		q := s.waiting[0]
-		s.mu.Unlock() // only this loop removes
-
-		kv, err := s.engine.KV().Reserve(q.room())
-		if errors.Is(err, backend.ErrKVFull) {
-			return
+		kv, err := s.kv.Reserve(q.room())
+		if errors.Is(err, backend.ErrKVFull) && len(s.running) > 0 {
+			return // there will be room when one of them ends
 		}
-		now := time.Now()
-		s.mu.Lock()
-		s.waiting[0] = nil
-		s.waiting = s.waiting[1:]
-		if err == nil {
-			q.kv, q.admitted = kv, true
-			s.running = append(s.running, q)
-		}
-		s.mu.Unlock()
 		if err != nil {
-			s.end(q, Event{Err: err})
+			s.end(q, Event{Err: fmt.Errorf("reserve kv for %d tokens: %w", q.room(), err)})
 			continue
 		}
+		q.kv, q.admitted = kv, true
+		q.served = s.batch.number
+		usage := s.kv.Usage()
+		now := time.Now()
 		q.mu.Lock()
 		q.timings.Started = now
-		waited := now.Sub(q.timings.Queued)
 		q.mu.Unlock()
-		s.opts.Observer.Admitted(waited)
+		s.mu.Lock()
+		s.waiting = slices.Delete(s.waiting, 0, 1) // nobody else takes from it: it is q
+		s.running = append(s.running, q)
+		s.usage = usage
+		s.mu.Unlock()
+		s.opts.Observer.Admitted(now.Sub(q.timings.Queued))
 	}
 }
-
-// room is the number of positions that a sequence can come to hold. The last
-// token of an answer is never fed back.
-func (q *Sequence) room() int { return len(q.req.Prompt) + q.req.MaxTokens - 1 }

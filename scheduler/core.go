@@ -4,22 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
-	"github.com/inferflux/inferflux/sample"
 )
 
 // Scheduler owns an engine and runs requests on it. Its methods are safe for
 // concurrent use. The engine must not be used by anybody else until Close has
 // returned; closing it is the caller's business.
 type Scheduler struct {
-	engine backend.Engine
-	opts   Options
+	engine  backend.Engine
+	kv      backend.KV
+	opts    Options
+	context int // the most positions of a sequence
+	vocab   int
+	mixed   bool // prompts and generating sequences may share a batch
 
+	// Only the loop changes running, and takes from waiting.
 	mu       sync.Mutex
 	waiting  []*Sequence // in order of arrival
 	running  []*Sequence // in order of admission
@@ -32,7 +37,10 @@ type Scheduler struct {
 	woken chan struct{}
 	stop  context.CancelFunc // ends the loop and the step it is in
 	ended chan struct{}      // closed when the loop has ended
-	batch batch              // the loop's own
+
+	// The loop's own.
+	batch  batch
+	broken error // the engine can't be used any more
 }
 
 // Totals count since the start.
@@ -51,21 +59,30 @@ type Stats struct {
 // New starts a scheduler on an engine.
 func New(e backend.Engine, o Options) *Scheduler {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Scheduler{
-		engine: e, opts: o.withDefaults(e.MaxBatchTokens()), usage: e.KV().Usage(),
-		woken: make(chan struct{}, 1), stop: stop, ended: make(chan struct{}),
-	}
+	s := newScheduler(e, o, stop)
 	go s.loop(ctx)
 	return s
 }
 
+func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Scheduler {
+	s := &Scheduler{
+		engine: e, kv: e.KV(), opts: o.withDefaults(e),
+		context: e.Context(), vocab: e.Model().Vocab, mixed: e.Capabilities().MixedBatch,
+		woken: make(chan struct{}, 1), stop: stop, ended: make(chan struct{}),
+	}
+	s.batch.workers = runtime.GOMAXPROCS(0)
+	s.usage = s.kv.Usage()
+	s.context = min(s.context, s.usage.Capacity)
+	return s
+}
+
 // Submit queues a request. When ctx ends, the sequence does. The error is a
-// [ContextLengthError], a [QueueFullError], ErrStopped, one that wraps
-// backend.ErrEngineFailed, or says what is wrong with the request.
+// [ContextLengthError], a [QueueFullError], a sample.ParamError, or wraps
+// [ErrInvalidRequest], [ErrStopped] or, after a failure, backend.ErrEngineFailed.
 func (s *Scheduler) Submit(ctx context.Context, r Request) (*Sequence, error) {
-	q, err := s.prepare(ctx, r)
+	q, err := s.prepare(r)
 	if err == nil {
-		err = s.enqueue(q)
+		err = s.enqueue(ctx, q)
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -79,37 +96,7 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Sequence, error) {
 	return q, nil
 }
 
-func (s *Scheduler) prepare(ctx context.Context, r Request) (*Sequence, error) {
-	vocab := s.engine.Model().Vocab
-	if len(r.Prompt) == 0 {
-		return nil, errors.New("the prompt has no tokens")
-	}
-	for i, id := range r.Prompt {
-		if id < 0 || int(id) >= vocab {
-			return nil, fmt.Errorf("token %d at position %d of the prompt is not in the vocabulary of %d", id, i, vocab)
-		}
-	}
-	limit := min(s.engine.Context(), s.engine.KV().Usage().Capacity)
-	// The last token of an answer needs no place in KV.
-	left := limit - len(r.Prompt) + 1
-	if left < 1 || r.MaxTokens > left {
-		return nil, &ContextLengthError{Prompt: len(r.Prompt), MaxTokens: r.MaxTokens, Context: limit}
-	}
-	if r.MaxTokens <= 0 {
-		r.MaxTokens = left
-		if s.opts.DefaultMaxTokens > 0 {
-			r.MaxTokens = min(left, s.opts.DefaultMaxTokens)
-		}
-	}
-	sampler, err := sample.New(r.Sampling, vocab)
-	if err != nil {
-		return nil, err
-	}
-	sampler.Prompt(r.Prompt)
-	return &Sequence{s: s, req: r, ctx: ctx, sampler: sampler, ready: make(chan struct{}, 1)}, nil
-}
-
-func (s *Scheduler) enqueue(q *Sequence) error {
+func (s *Scheduler) enqueue(ctx context.Context, q *Sequence) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -117,21 +104,14 @@ func (s *Scheduler) enqueue(q *Sequence) error {
 		return s.failure
 	case s.draining:
 		return ErrStopped
-	case len(s.waiting) >= s.opts.MaxQueue:
-		return &QueueFullError{Waiting: len(s.waiting), RetryAfter: s.retryAfter()}
+	case len(s.waiting) >= s.opts.MaxQueue+s.opts.MaxRunning-len(s.running):
+		return &QueueFullError{Waiting: len(s.waiting), RetryAfter: s.rate.retryAfter(len(s.waiting), len(s.running))}
 	}
 	q.timings.Queued = time.Now()
-	q.timings.PromptTokens = len(q.req.Prompt)
-	q.unwatch = context.AfterFunc(q.ctx, s.wake)
+	q.unwatch = context.AfterFunc(ctx, q.Cancel)
 	s.waiting = append(s.waiting, q)
 	s.totals.Requests++
 	return nil
-}
-
-// retryAfter estimates when the queue will have moved: the time in which as
-// many sequences as run at once have lately come to their end.
-func (s *Scheduler) retryAfter() time.Duration {
-	return min(max(s.rate.perSequence()*time.Duration(max(len(s.running), 1)), time.Second), time.Minute)
 }
 
 // Stats says how things stand.
@@ -149,7 +129,7 @@ func (s *Scheduler) Failed() error {
 }
 
 // Drain refuses new requests and waits until all accepted ones have ended, or
-// ctx has.
+// ctx has: then what runs goes on until Close cuts it.
 func (s *Scheduler) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
@@ -159,7 +139,8 @@ func (s *Scheduler) Drain(ctx context.Context) error {
 	case <-s.ended:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		st := s.Stats()
+		return fmt.Errorf("drain: %d sequences still run and %d wait: %w", st.Running, st.Waiting, ctx.Err())
 	}
 }
 
@@ -185,79 +166,89 @@ func (s *Scheduler) loop(ctx context.Context) {
 	defer s.stop()
 	defer func() {
 		if r := recover(); r != nil {
-			s.fail(fmt.Errorf("%w: panic in the scheduler: %v\n%s", backend.ErrEngineFailed, r, debug.Stack()))
+			s.fail(fmt.Errorf("%w: %w", backend.ErrEngineFailed, &PanicError{r, debug.Stack()}))
 		}
 	}()
-	for {
-		s.reap()
-		if ctx.Err() != nil {
-			s.endAll(Event{Finish: FinishCanceled})
-			return
-		}
-		s.admit()
-		switch work, done := s.pending(); {
-		case done:
-			return
-		case !work:
-			select {
-			case <-s.woken:
-			case <-ctx.Done():
-			}
+	for ctx.Err() == nil && s.broken == nil {
+		if s.step(ctx) {
 			continue
 		}
-		if err := s.step(ctx); err != nil {
-			s.fail(err)
+		if s.drained() {
 			return
 		}
+		select {
+		case <-s.woken:
+		case <-ctx.Done():
+		}
 	}
+	if s.broken != nil {
+		s.fail(s.broken)
+		return
+	}
+	s.endAll()
 }
 
-// pending says whether a step can run, and whether nothing ever will again.
-func (s *Scheduler) pending() (work, done bool) {
+// step frees, admits, and computes one batch; it reports whether there was one.
+func (s *Scheduler) step(ctx context.Context) bool {
+	s.reap()
+	s.admit()
+	if s.broken != nil || len(s.running) == 0 {
+		return s.broken != nil
+	}
+	s.form()
+	s.run(ctx)
+	return true
+}
+
+// drained says whether nothing is left and nothing will come.
+func (s *Scheduler) drained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.usage = s.engine.KV().Usage()
-	return len(s.running) > 0, s.draining && len(s.running)+len(s.waiting) == 0
+	return s.draining && len(s.running)+len(s.waiting) == 0
 }
 
 // reap ends the sequences whose callers went away.
 func (s *Scheduler) reap() {
-	for _, q := range s.take((*Sequence).cancelled) {
-		s.end(q, Event{Finish: FinishCanceled})
+	for i := len(s.running) - 1; i >= 0; i-- { // end takes them out
+		if q := s.running[i]; q.asked() != Running {
+			s.end(q, Event{Finish: q.asked()})
+		}
+	}
+	gone := func(q *Sequence) bool { return q.asked() != Running }
+	for q := s.firstWaiting(gone); q != nil; q = s.firstWaiting(gone) {
+		s.end(q, Event{Finish: q.asked()})
 	}
 }
 
-// take removes the sequences for which f holds from the queue and the batch.
-func (s *Scheduler) take(f func(*Sequence) bool) []*Sequence {
+// firstWaiting finds the first in the queue for which f holds, or nil.
+func (s *Scheduler) firstWaiting(f func(*Sequence) bool) *Sequence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var taken []*Sequence
-	grab := func(q *Sequence) bool {
-		if f(q) {
-			taken = append(taken, q)
-			return true
-		}
-		return false
+	if i := slices.IndexFunc(s.waiting, f); i >= 0 {
+		return s.waiting[i]
 	}
-	s.waiting = slices.DeleteFunc(s.waiting, grab)
-	s.running = slices.DeleteFunc(s.running, grab)
-	return taken
+	return nil
 }
 
-// end frees a sequence that was taken out and gives its last event.
+// end frees a sequence, takes it out of the queue or the batch, and gives it its
+// last event. Whatever panics on the way, it is either still listed, for fail to
+// end, or its reader has been told.
 func (s *Scheduler) end(q *Sequence, e Event) {
-	q.unwatch()
-	if q.admitted && !errors.Is(e.Err, backend.ErrEngineFailed) {
-		if err := s.engine.KV().Free(q.kv); err != nil && e.Err == nil {
-			e.Err = fmt.Errorf("free the sequence's kv: %w", err)
+	if q.admitted {
+		if err := s.kv.Free(q.kv); err != nil {
+			// Its books and ours differ; there would be less memory for each
+			// request to come.
+			s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
 		}
 	}
+	usage := s.kv.Usage()
 	now := time.Now()
-	q.mu.Lock()
-	q.timings.Done = now
-	t := q.timings
-	q.mu.Unlock()
+
+	same := func(o *Sequence) bool { return o == q }
 	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, same)
+	s.running = slices.DeleteFunc(s.running, same)
+	s.usage = usage
 	switch {
 	case e.Err != nil:
 		s.totals.Failed++
@@ -265,23 +256,48 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 		s.totals.Cancelled++
 	default:
 		s.totals.Finished++
-		s.rate.add(now.Sub(t.Started))
+		if q.admitted {
+			s.rate.add(now.Sub(q.timings.Started))
+		}
 	}
 	s.mu.Unlock()
-	q.emit(e)
-	s.opts.Observer.Finished(e.Finish, t, e.Err)
+
+	q.unwatch()
+	s.opts.Observer.Finished(e.Finish, q.emit(e, now), e.Err)
 }
 
-func (s *Scheduler) endAll(e Event) {
-	for _, q := range s.take(func(*Sequence) bool { return true }) {
-		s.end(q, e)
+// endAll ends everything because the scheduler is closed.
+func (s *Scheduler) endAll() {
+	for i := len(s.running) - 1; i >= 0; i-- {
+		s.end(s.running[i], Event{Finish: FinishCanceled})
+	}
+	all := func(*Sequence) bool { return true }
+	for q := s.firstWaiting(all); q != nil; q = s.firstWaiting(all) {
+		s.end(q, Event{Finish: FinishCanceled})
 	}
 }
 
-// fail stops the scheduler for good.
+// fail stops the scheduler for good, without another call to the engine.
 func (s *Scheduler) fail(err error) {
 	s.mu.Lock()
 	s.failure = err
+	all := slices.Concat(s.running, s.waiting)
+	s.running, s.waiting = nil, nil
+	s.totals.Failed += uint64(len(all))
 	s.mu.Unlock()
-	s.endAll(Event{Err: err})
+
+	now := time.Now()
+	timings := make([]Timings, len(all))
+	for i, q := range all {
+		q.unwatch()
+		timings[i] = q.emit(Event{Err: err}, now)
+	}
+	// The observer may be what panicked; then it has to do without.
+	defer func() { _ = recover() }()
+	for _, t := range timings {
+		s.opts.Observer.Finished(Running, t, err)
+	}
 }
+
+// isFatal says whether an error of the engine ends everything.
+func isFatal(err error) bool { return errors.Is(err, backend.ErrEngineFailed) }

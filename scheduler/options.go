@@ -1,38 +1,50 @@
 package scheduler
 
-import "time"
+import (
+	"time"
+
+	"github.com/inferflux/inferflux/backend"
+)
 
 // Options configure a scheduler. Zero values mean the defaults.
 type Options struct {
-	// MaxRunning is the largest number of sequences in a batch; default 16.
+	// MaxRunning is the largest number of admitted sequences; default 16. It is
+	// cut to BatchTokens, so that each can have a token in every step.
 	MaxRunning int
-	// MaxQueue is the largest number of requests that wait; default 256.
+	// MaxQueue is the largest number of requests that wait beside those for which
+	// there is a place in the batch; default 256. Negative: none waits.
 	MaxQueue int
 	// BatchTokens is the token budget of a step; default and upper bound is the
 	// engine's MaxBatchTokens.
 	BatchTokens int
-	// PrefillChunk is the most tokens of one prompt in a step; default 256. It
-	// bounds how long a prompt keeps the generating sequences waiting.
+	// PrefillChunk is the most tokens of one prompt in a step in which others
+	// generate; default 256. It is the dial between a short time to the first
+	// token (large) and evenly flowing answers (small).
 	PrefillChunk int
-	// DefaultMaxTokens is the length of an answer to a request that names none;
-	// default is what the context has left.
+	// DefaultMaxTokens is the length of an answer to a request that names none,
+	// cut to what the context has left; default 2048.
 	DefaultMaxTokens int
 	// Observer is told what happens; default nobody.
 	Observer Observer
 }
 
-func (o Options) withDefaults(maxBatch int) Options {
+func (o Options) withDefaults(e backend.Engine) Options {
 	set := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
 		}
 	}
+	if o.MaxQueue == 0 {
+		o.MaxQueue = 256
+	}
+	o.MaxQueue = max(o.MaxQueue, 0)
 	set(&o.MaxRunning, 16)
-	set(&o.MaxQueue, 256)
-	set(&o.BatchTokens, maxBatch)
-	o.BatchTokens = min(o.BatchTokens, maxBatch)
+	set(&o.BatchTokens, e.MaxBatchTokens())
 	set(&o.PrefillChunk, 256)
-	o.MaxRunning = min(o.MaxRunning, o.BatchTokens) // each running sequence needs a token of a step
+	set(&o.DefaultMaxTokens, 2048)
+	o.BatchTokens = min(o.BatchTokens, e.MaxBatchTokens())
+	o.MaxRunning = min(o.MaxRunning, o.BatchTokens)
+	o.PrefillChunk = min(o.PrefillChunk, o.BatchTokens)
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
@@ -44,7 +56,7 @@ type Step struct {
 	Sequences     int
 	DecodeTokens  int
 	PrefillTokens int
-	Duration      time.Duration
+	Duration      time.Duration // of the engine's work, without sampling
 }
 
 // Observer is told what happens, for metrics. Calls come from the scheduler's
@@ -60,7 +72,8 @@ type Observer interface {
 	FirstToken(after time.Duration)
 	// NextToken: a request got a further token, that long after the one before.
 	NextToken(after time.Duration)
-	// Finished: a request ended, err nil unless it failed.
+	// Finished: a request ended, err nil unless it failed. One that ended in the
+	// queue has no time at which it Started.
 	Finished(reason FinishReason, t Timings, err error)
 	// Stepped: a batch was computed.
 	Stepped(s Step)

@@ -1,14 +1,56 @@
 // Package scheduler turns requests into tokens. One loop owns an engine: each
-// step it admits waiting requests whose KV fits, forms a batch within a token
-// budget (decode first, then chunks of prompts), runs it, samples, and hands
-// every request its new token. It knows tokens only: no text, no HTTP.
+// step it frees what was cancelled, admits waiting requests whose KV fits, forms
+// a batch within a token budget, runs it, samples, and hands every request its
+// new token. It knows tokens only: no text, no HTTP.
+//
+//	s := scheduler.New(engine, scheduler.Options{})
+//	q, err := s.Submit(ctx, scheduler.Request{Prompt: ids, Sampling: sample.Defaults(), MaxTokens: 100})
+//	for {
+//		event, err := q.Next(ctx) // io.EOF after the last
+//		…
+//	}
+//
+// # Admission
+//
+// A request is let in when there is a place in the batch and the engine has
+// reserved KV for the whole of it, the prompt and the longest answer: from then
+// on it can't run out of memory, and no two can block each other half way. A
+// request without MaxTokens may generate [Options.DefaultMaxTokens]. Reserving
+// the rest of a long context for each of those would let few run side by side;
+// a limit that depended on the load would make answers depend on it.
+//
+// Admission is strictly first come, first served: a large request that doesn't
+// fit yet holds up those behind it, instead of being overtaken for ever. The
+// queue is bounded by [Options.MaxQueue]; beyond, there is a [QueueFullError].
+//
+// # Batches
+//
+// A step has a budget of [Options.BatchTokens]. First, every sequence that is
+// generating gets its one token, so that no answer stops for somebody else's
+// prompt. The rest goes to prompts, in chunks of at most [Options.PrefillChunk],
+// starting with the prompt whose last chunk was longest ago, so that a long one
+// doesn't block the others. When nobody generates, and so nobody's next token is
+// delayed, what is left after one chunk for each is used up too.
+//
+// An engine without MixedBatch gets in turns a batch of generating sequences and
+// a batch with a chunk of one prompt.
+//
+// # Ends
+//
+// A sequence ends by a stop token, at its limit, by [Sequence.Cancel] or
+// [Sequence.Stop], with the context given to Submit, or with an error. Its KV is
+// free before the next batch and before its reader hears of the end.
+//
+// The spans of a batch that failed run again one by one, so that only the
+// sequences at fault fail. After an error that wraps backend.ErrEngineFailed, or
+// a panic, the engine isn't called any more: every sequence gets the error, and
+// so does every later Submit; [Scheduler.Failed] reports it.
 //
 // The places of what comes later: a prefix cache is asked at admission
 // (admit.go), preemption and speculation at batch forming (batch.go).
 package scheduler
 
 import (
-	"errors"
 	"time"
 
 	"github.com/inferflux/inferflux/sample"
@@ -18,7 +60,7 @@ import (
 type Request struct {
 	Prompt     []int32
 	Sampling   sample.Params
-	MaxTokens  int     // 0: as many as the context allows
+	MaxTokens  int     // 0: Options.DefaultMaxTokens, or less where the context ends
 	MinTokens  int     // stop tokens can't be chosen before
 	StopTokens []int32 // end the sequence; reported with Finish, their text is not part of the answer
 }
@@ -29,13 +71,13 @@ type FinishReason string
 // The reasons.
 const (
 	Running        FinishReason = ""
-	FinishStop     FinishReason = "stop"      // a stop token
+	FinishStop     FinishReason = "stop"      // a stop token, or Sequence.Stop
 	FinishLength   FinishReason = "length"    // MaxTokens or the context is used up
-	FinishCanceled FinishReason = "cancelled" // the caller went away or cancelled
+	FinishCanceled FinishReason = "cancelled" // the caller went away or cancelled, or the scheduler was closed
 )
 
 // Event is one step of a sequence: a token (absent only when the sequence ends
-// without one, by cancellation or error) and whether it was the last.
+// without one, by Cancel, Stop or an error) and whether it was the last.
 type Event struct {
 	Choice   sample.Choice
 	HasToken bool
@@ -43,19 +85,12 @@ type Event struct {
 	Err      error // the sequence failed; the last event
 }
 
-// Timings are a finished or running request's milestones.
+func (e *Event) last() bool { return e.Finish != Running || e.Err != nil }
+
+// Timings are a finished or running request's milestones. A zero time means not
+// yet.
 type Timings struct {
 	Queued, Started, FirstToken, Done time.Time
 	PromptTokens, CachedTokens        int
 	GeneratedTokens                   int
 }
-
-// Errors of Submit that a caller branches on.
-var (
-	// ErrQueueFull: too many requests wait already (HTTP 429).
-	ErrQueueFull = errors.New("the queue is full")
-	// ErrContextLength: the prompt alone, or with MaxTokens, doesn't fit the context (HTTP 400).
-	ErrContextLength = errors.New("the request is longer than the model's context")
-	// ErrStopped: the scheduler is draining or closed (HTTP 503).
-	ErrStopped = errors.New("the server is shutting down")
-)

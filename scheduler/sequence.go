@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,13 +14,13 @@ import (
 )
 
 // Sequence is a submitted request. Its events wait in it until they are read:
-// a slow reader delays nobody, and what waits is bounded by MaxTokens.
+// a slow reader delays nobody, and what waits is bounded by MaxTokens. One
+// goroutine reads; the other methods may be called from any.
 type Sequence struct {
 	s       *Scheduler
 	req     Request
-	ctx     context.Context
-	cancel  atomic.Bool
-	unwatch func() bool // ends the watch over ctx
+	unwatch func() bool                  // ends the watch over Submit's context
+	request atomic.Pointer[FinishReason] // of the caller, to end
 
 	// The loop's own.
 	sampler   *sample.Sampler
@@ -27,14 +29,52 @@ type Sequence struct {
 	pos       int      // tokens in KV
 	next      [1]int32 // the last sampled token, which isn't in KV yet
 	generated int
+	served    uint64    // the step that last computed part of the prompt
+	share     int       // tokens of the prompt that go into the batch
 	last      time.Time // of the last sampled token
-	done      bool
 
 	mu      sync.Mutex
 	events  []Event
+	read    int // how many of events were given out
 	ended   bool
-	timings Timings
+	timings Timings       // Queued and Started are set by the loop, before the first event
 	ready   chan struct{} // has room for one: something was added
+}
+
+// prepare checks a request and makes what it needs, on the caller's time rather
+// than the loop's.
+func (s *Scheduler) prepare(r Request) (*Sequence, error) {
+	switch {
+	case len(r.Prompt) == 0:
+		return nil, fmt.Errorf("%w: the prompt has no tokens", ErrInvalidRequest)
+	case r.MaxTokens < 0 || r.MinTokens < 0:
+		return nil, fmt.Errorf("%w: a number of tokens is negative: at most %d, at least %d", ErrInvalidRequest, r.MaxTokens, r.MinTokens)
+	case r.MaxTokens > 0 && r.MinTokens > r.MaxTokens:
+		return nil, fmt.Errorf("%w: at least %d tokens are asked for, but at most %d", ErrInvalidRequest, r.MinTokens, r.MaxTokens)
+	}
+	for i, id := range r.Prompt {
+		if id < 0 || int(id) >= s.vocab {
+			return nil, fmt.Errorf("%w: token %d at position %d of the prompt is not in the vocabulary of %d", ErrInvalidRequest, id, i, s.vocab)
+		}
+	}
+	left := s.context - len(r.Prompt)
+	if left < 1 || r.MaxTokens > left {
+		return nil, &ContextLengthError{Prompt: len(r.Prompt), MaxTokens: r.MaxTokens, Context: s.context}
+	}
+	if r.MaxTokens == 0 {
+		r.MaxTokens = min(left, s.opts.DefaultMaxTokens)
+	}
+	sampler, err := sample.New(r.Sampling, s.vocab)
+	if err != nil {
+		return nil, err
+	}
+	sampler.Prompt(r.Prompt)
+	// The caller may use its slices for something else.
+	r.Prompt, r.StopTokens = slices.Clone(r.Prompt), slices.Clone(r.StopTokens)
+	return &Sequence{
+		s: s, req: r, sampler: sampler,
+		timings: Timings{PromptTokens: len(r.Prompt)}, ready: make(chan struct{}, 1),
+	}, nil
 }
 
 // Next waits for the next event. After the last one, which has Finish or Err
@@ -42,9 +82,13 @@ type Sequence struct {
 func (q *Sequence) Next(ctx context.Context) (Event, error) {
 	for {
 		q.mu.Lock()
-		if len(q.events) > 0 {
-			e := q.events[0]
-			q.events = q.events[1:]
+		if q.read < len(q.events) {
+			e := q.events[q.read]
+			q.events[q.read] = Event{}
+			q.read++
+			if q.read == len(q.events) {
+				q.events, q.read = q.events[:0], 0
+			}
 			q.mu.Unlock()
 			return e, nil
 		}
@@ -61,11 +105,27 @@ func (q *Sequence) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// Cancel ends the sequence before the scheduler's next step. It may be called
-// at any time, more than once.
-func (q *Sequence) Cancel() {
-	q.cancel.Store(true)
-	q.s.wake()
+// Cancel ends the sequence with FinishCanceled before the scheduler's next step.
+// It may be called at any time, more than once.
+func (q *Sequence) Cancel() { q.ask(FinishCanceled) }
+
+// Stop is Cancel for a reader that has what it wanted (a stop string, say): the
+// sequence ends with FinishStop.
+func (q *Sequence) Stop() { q.ask(FinishStop) }
+
+// ask keeps the first request to end.
+func (q *Sequence) ask(f FinishReason) {
+	if q.request.CompareAndSwap(nil, &f) {
+		q.s.wake()
+	}
+}
+
+// asked is how the caller wants the sequence to end: Running means not at all.
+func (q *Sequence) asked() FinishReason {
+	if f := q.request.Load(); f != nil {
+		return *f
+	}
+	return Running
 }
 
 // Timings are the milestones so far.
@@ -75,20 +135,33 @@ func (q *Sequence) Timings() Timings {
 	return q.timings
 }
 
-func (q *Sequence) cancelled() bool { return q.cancel.Load() || q.ctx.Err() != nil }
-
 // prefilling reports whether part of the prompt isn't in KV yet.
 func (q *Sequence) prefilling() bool { return q.pos < len(q.req.Prompt) }
 
-func (q *Sequence) emit(e Event) {
+// room is the number of positions that a sequence can come to hold. The last
+// token of an answer is never fed back.
+func (q *Sequence) room() int { return len(q.req.Prompt) + q.req.MaxTokens - 1 }
+
+// emit gives the reader an event that happened at a time, and returns the
+// milestones after it.
+func (q *Sequence) emit(e Event, at time.Time) Timings {
 	q.mu.Lock()
-	if !q.ended {
-		q.events = append(q.events, e)
-		q.ended = e.Finish != Running || e.Err != nil
+	q.events = append(q.events, e)
+	if e.HasToken {
+		q.timings.GeneratedTokens++
+		if q.timings.FirstToken.IsZero() {
+			q.timings.FirstToken = at
+		}
 	}
+	if e.last() {
+		q.ended = true
+		q.timings.Done = at
+	}
+	t := q.timings
 	q.mu.Unlock()
 	select {
 	case q.ready <- struct{}{}:
 	default:
 	}
+	return t
 }
