@@ -21,16 +21,19 @@ func (r row) token(i int) int32 {
 	return r.ids[i]
 }
 
-// draw truncates the row and picks one of the tokens left. best and low are the
-// row's largest and smallest finite logits.
-func (s *Sampler) draw(logits []float32, best, low float64) int32 {
+// draw truncates the row and picks one of the tokens left. best is the row's
+// largest logit.
+func (s *Sampler) draw(logits []float32, best float64) int32 {
 	p := &s.params
 	inverse := 1 / p.Temperature
 	r := row{x: logits}
 	if s.trunc != nil {
 		t := s.trunc
 		t.best, t.inverse = best, inverse
-		t.span = min(reach*p.Temperature, best-low)
+		t.span = reach * p.Temperature
+		if t.span > narrow {
+			t.span = min(t.span, best-lowest(logits))
+		}
 		if p.TopK > 0 && p.TopK < len(r.x) {
 			r = t.topK(r, p.TopK)
 		}

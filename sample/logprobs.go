@@ -5,7 +5,7 @@ import "math"
 // logprobs reports the chosen token and the n most likely ones under the softmax
 // of the raw logits.
 func logprobs(raw []float32, token int32, n int) Choice {
-	best, _ := scan(raw)
+	best := argmax(raw)
 	if best < 0 {
 		// Only a bias on a row without any finite logit leads here.
 		return Choice{TokenLogprob: TokenLogprob{token, MinLogprob}}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // ErrNoToken is returned when no token can be chosen: every logit that the mask
@@ -104,7 +105,7 @@ func (s *Sampler) Sample(logits []float32, mask []uint32, banned []int32) (Choic
 		}
 	}
 
-	best, low := scan(logits)
+	best := argmax(logits)
 	if best < 0 && len(s.saved) > 0 {
 		// Backwards, so that a token that is banned twice gets its logit back.
 		n := len(s.saved)
@@ -114,7 +115,7 @@ func (s *Sampler) Sample(logits []float32, mask []uint32, banned []int32) (Choic
 				logits[t] = s.saved[n]
 			}
 		}
-		best, low = scan(logits)
+		best = argmax(logits)
 	}
 	if best < 0 {
 		return Choice{}, ErrNoToken
@@ -122,7 +123,7 @@ func (s *Sampler) Sample(logits []float32, mask []uint32, banned []int32) (Choic
 
 	token := int32(best)
 	if s.params.Temperature >= greedyBelow {
-		token = s.draw(logits, float64(logits[best]), float64(low))
+		token = s.draw(logits, float64(logits[best]))
 	}
 	if s.params.RepetitionPenalty != 1 || s.params.PresencePenalty != 0 || s.params.FrequencyPenalty != 0 {
 		s.history.add(token, 1)
@@ -204,27 +205,23 @@ func applyMask(logits []float32, mask []uint32) {
 	}
 }
 
-// scan returns the index of the largest logit, the first among equals, and the
-// value of the smallest finite one. The index is -1 when every logit is NaN or
-// minus infinity. Plus infinity is replaced in place by the largest float32.
-func scan(logits []float32) (best int, low float32) {
-	best = -1
-	top := negInf
-	low = math.MaxFloat32
+// argmax returns the index of the largest logit, the first among equals; -1 when
+// every logit is NaN or minus infinity. Plus infinity is replaced in place by the
+// largest float32.
+func argmax(logits []float32) int {
+	best, top := -1, negInf
 	for i, x := range logits {
 		if x > top {
-			if x > math.MaxFloat32 {
-				x = math.MaxFloat32
-				logits[i] = x
-				if x <= top {
-					continue
-				}
-			}
 			best, top = i, x
 		}
-		if x < low && x >= -math.MaxFloat32 {
-			low = x
-		}
 	}
-	return best, low
+	if top > math.MaxFloat32 {
+		for i, x := range logits {
+			if x > math.MaxFloat32 {
+				logits[i] = math.MaxFloat32
+			}
+		}
+		return slices.Index(logits, math.MaxFloat32)
+	}
+	return best
 }

@@ -2,6 +2,7 @@ package sample
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -9,6 +10,21 @@ import (
 // into. With 1,024 a typical row has its threshold in a bucket of a few dozen
 // tokens.
 const buckets = 1024
+
+// narrow is the span, in logits, that needs no narrowing to the row's own range:
+// buckets are fine enough for rows as models make them.
+const narrow = 80
+
+// lowest is the smallest finite logit.
+func lowest(x []float32) float64 {
+	low := float32(math.MaxFloat32)
+	for _, v := range x {
+		if v < low && v >= -math.MaxFloat32 {
+			low = v
+		}
+	}
+	return float64(low)
+}
 
 // truncation finds the tokens that top-k and top-p keep. Tokens are counted (or
 // weighed) by their distance from the best logit; only those in the bucket that
