@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/registry"
+)
+
+// inspection is what "models inspect" prints.
+type inspection struct {
+	File         string          `json:"file"`
+	Size         int64           `json:"size"`
+	Format       string          `json:"format"`
+	Architecture string          `json:"architecture"`
+	Name         string          `json:"name,omitempty"`
+	Supported    bool            `json:"supported"`
+	Problem      string          `json:"problem,omitempty"` // why it isn't
+	Parameters   int64           `json:"parameters"`
+	Quantization string          `json:"quantization,omitempty"`
+	Context      int             `json:"context_length,omitempty"`
+	Layers       int             `json:"layers,omitempty"`
+	Hidden       int             `json:"hidden,omitempty"`
+	Heads        int             `json:"heads,omitempty"`
+	KVHeads      int             `json:"kv_heads,omitempty"`
+	HeadDim      int             `json:"head_dim,omitempty"`
+	Vocabulary   int             `json:"vocabulary,omitempty"`
+	Types        []tensorTypeSum `json:"tensor_types"`
+	Tensors      []tensorRow     `json:"tensors,omitempty"`
+	Memory       *memory         `json:"memory,omitempty"`
+}
+
+type tensorTypeSum struct {
+	Type    string `json:"type"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
+}
+
+type tensorRow struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Shape []int  `json:"shape"`
+	Bytes int64  `json:"bytes"`
+}
+
+// memory is an estimate for one sequence that fills the context.
+type memory struct {
+	Context int   `json:"context"`
+	Weights int64 `json:"weights_bytes"`
+	KV      int64 `json:"kv_bytes"`
+}
+
+func (a *app) modelsInspect() *cobra.Command {
+	var asJSON, tensors bool
+	var context int
+	cmd := &cobra.Command{
+		Use:   "inspect NAME|FILE",
+		Short: "Look into a model file",
+		Long: `Look into a model file without loading it: architecture, size, number formats of
+its tensors, and the memory it needs for a context of a given length.`,
+		Example: `  inferctl models inspect smollm2:135m --context 8192
+  inferctl models inspect ./model.gguf --tensors`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if context < 0 {
+				return usagef("--context must not be negative, but is %d", context)
+			}
+			m, err := findModel(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := checkpoint.Open(m.Path())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			in := inspect(c, context, tensors)
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), in)
+			}
+			in.write(cmd)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&tensors, "tensors", false, "list every tensor")
+	cmd.Flags().IntVarP(&context, "context", "c", 0, "context length to compute the memory for (default the model's own)")
+	return cmd
+}
+
+func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
+	in := inspection{File: c.Path(), Size: c.Size(), Format: string(c.Format())}
+	sums := map[string]*tensorTypeSum{}
+	for _, e := range c.Tensors() {
+		t := e.Type.String()
+		if sums[t] == nil {
+			sums[t] = &tensorTypeSum{Type: t}
+		}
+		sums[t].Tensors++
+		sums[t].Bytes += e.Bytes
+		elements := int64(1)
+		for _, n := range e.Shape {
+			elements *= int64(n)
+		}
+		in.Parameters += elements
+		if tensors {
+			in.Tensors = append(in.Tensors, tensorRow{e.Name, t, e.Shape, e.Bytes})
+		}
+	}
+	for _, s := range sums {
+		in.Types = append(in.Types, *s)
+	}
+	slices.SortFunc(in.Types, func(a, b tensorTypeSum) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Type, b.Type))
+	})
+	config, err := model.Inspect(c)
+	if err != nil {
+		in.Problem = err.Error()
+		in.Architecture, _ = c.Metadata().String("general.architecture")
+		in.Name, _ = c.Metadata().String("general.name")
+		return in
+	}
+	in.Supported = true
+	in.Architecture, in.Name, in.Quantization = config.Architecture, config.Name, config.Quantization
+	in.Context, in.Layers, in.Hidden, in.Heads = config.Context, config.Layers, config.Hidden, config.Heads
+	in.KVHeads, in.HeadDim, in.Vocabulary = config.KVHeads, config.HeadDim, config.Vocab
+	if config.Parameters > 0 {
+		in.Parameters = config.Parameters
+	}
+	if context == 0 {
+		context = config.Context
+	}
+	const halfFloat, keysAndValues = 2, 2
+	perToken := int64(config.Layers) * int64(config.KVHeads) * int64(config.HeadDim) * keysAndValues * halfFloat
+	in.Memory = &memory{Context: context, Weights: in.Size, KV: perToken * int64(context)}
+	return in
+}
+
+func (in inspection) write(cmd *cobra.Command) {
+	w := cmd.OutOrStdout()
+	t := newTable("", "")
+	row := func(name, format string, args ...any) { t.add(name, fmt.Sprintf(format, args...)) }
+	row("file", "%s, %s", in.File, registry.FormatBytes(in.Size))
+	row("format", "%s", in.Format)
+	row("architecture", "%s", in.Architecture)
+	if in.Name != "" {
+		row("name", "%s", oneLine(in.Name))
+	}
+	row("parameters", "%s", countParameters(in.Parameters))
+	if in.Supported {
+		row("quantization", "%s", in.Quantization)
+		row("context", "%d", in.Context)
+		row("shape", "%d layers, hidden %d, %d heads of %d, %d key-value heads", in.Layers, in.Hidden, in.Heads, in.HeadDim, in.KVHeads)
+		row("vocabulary", "%d", in.Vocabulary)
+		row("memory", "%s for weights, %s for a context of %d in f16", registry.FormatBytes(in.Memory.Weights), registry.FormatBytes(in.Memory.KV), in.Memory.Context)
+	} else {
+		row("can't run", "%s", in.Problem)
+	}
+	t.head = t.rows[0]
+	t.rows = t.rows[1:]
+	t.write(w)
+	fmt.Fprintln(w)
+	types := newTable("TYPE", ">TENSORS", ">SIZE")
+	for _, s := range in.Types {
+		types.add(s.Type, fmt.Sprint(s.Tensors), registry.FormatBytes(s.Bytes))
+	}
+	types.write(w)
+	if len(in.Tensors) > 0 {
+		fmt.Fprintln(w)
+		all := newTable("TENSOR", "TYPE", "SHAPE", ">SIZE")
+		for _, r := range in.Tensors {
+			all.add(oneLine(r.Name), r.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Shape), " ", "×"), "[]"), registry.FormatBytes(r.Bytes))
+		}
+		all.write(w)
+	}
+}

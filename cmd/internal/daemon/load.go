@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/inferflux/inferflux/backend"
+	_ "github.com/inferflux/inferflux/backend/cpu" // registers the backend
+	"github.com/inferflux/inferflux/chat"
+	"github.com/inferflux/inferflux/checkpoint"
+	_ "github.com/inferflux/inferflux/checkpoint/gguf" // registers the format
+	"github.com/inferflux/inferflux/config"
+	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/scheduler"
+	"github.com/inferflux/inferflux/server"
+	"github.com/inferflux/inferflux/tokenizer"
+)
+
+// loader makes served models out of configured ones.
+type loader struct {
+	Options
+	manager *backend.Manager
+	metrics *server.Metrics
+}
+
+func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Model, err error) {
+	start := time.Now()
+	log := l.Logger.With("model", m.ID)
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			log.Error("the model can't be served", "error", err)
+		}
+	}()
+	path, err := l.fetch(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("loading", "file", path)
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	tok, err := tokenizer.FromGGUF(c.Metadata())
+	if err != nil {
+		return nil, fmt.Errorf("read the tokenizer of %s: %w", path, err)
+	}
+	template, err := chat.FromGGUF(c.Metadata(), spelling(tok, tok.BOS), spelling(tok, tok.EOS))
+	switch {
+	case errors.Is(err, chat.ErrNoTemplate):
+		log.Info("the model has no chat template: it continues text, and /v1/chat/completions refuses it")
+	case err != nil:
+		// Text completion still works; a chat request says what is wrong.
+		log.Warn("the model's chat template can't be used: only text completion is possible", "error", err)
+		template = nil
+	}
+	choice, err := l.manager.Load(ctx, c, backend.LoadRequest{Backend: m.Backend, Fallback: m.Fallback, Options: backend.LoadOptions{
+		Context: m.Context, KVTokens: m.KVTokens, KVType: m.KVType,
+		MaxBatchTokens: l.Config.Runtime.Scheduler.BatchTokens,
+		Threads:        l.Config.Runtime.Backend("cpu").Threads,
+		Progress:       func(f float64) { l.report(m.ID, "loading", int64(f*1000), 1000) },
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if choice.FallbackReason != "" {
+		log.Warn("the model runs on another backend than the first choice", "backend", choice.Backend, "reason", choice.FallbackReason)
+	}
+	e := choice.Engine
+	log.Info("ready", "backend", choice.Backend, "device", e.Description().Device, "quantization", e.Model().Quantization,
+		"context", e.Context(), "kv_tokens", e.KV().Usage().Capacity, "took", time.Since(start).Round(time.Millisecond))
+	return generate.New(generate.ModelOptions{
+		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template,
+		Engine: e, Choice: choice, Close: c.Close,
+		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.metrics.Observer(m.ID)),
+	}), nil
+}
+
+// fetch finds the model's file, and pulls it first if it isn't here.
+func (l *loader) fetch(ctx context.Context, m config.Model) (string, error) {
+	if m.Path != "" {
+		return m.Path, nil
+	}
+	var phase string
+	var next time.Time
+	pulled, err := l.Store.Pull(ctx, m.Source, func(p string, done, total int64) {
+		if l.Options.Progress != nil {
+			l.report(m.ID, p, done, total)
+			return
+		}
+		// The log hears of each phase, and then every five seconds.
+		if now := time.Now(); p != phase || now.After(next) {
+			phase, next = p, now.Add(5*time.Second)
+			l.Logger.Info("fetching the model", "model", m.ID, "phase", p, "done_bytes", done, "total_bytes", total)
+		}
+	})
+	if err != nil {
+		return "", err
+	}
+	return pulled.Path(), nil
+}
+
+func (l *loader) report(model, phase string, done, total int64) {
+	if l.Options.Progress != nil {
+		l.Options.Progress(model, phase, done, total)
+	}
+}
+
+func schedulerOptions(c config.Scheduler, o scheduler.Observer) scheduler.Options {
+	queue := c.MaxQueue
+	if queue == 0 {
+		queue = -1 // the scheduler's 0 means its default
+	}
+	return scheduler.Options{MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
+		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o}
+}
+
+func spelling(t *tokenizer.Tokenizer, special func() (int32, bool)) string {
+	if id, ok := special(); ok {
+		return t.Text(id)
+	}
+	return ""
+}
