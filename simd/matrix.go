@@ -91,6 +91,7 @@ func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
 		s.panels = (s.rows + panelRows - 1) / panelRows
 		m.panels += s.panels
 		s.data = alignedBytes(s.panels * s.panelBytes)
+		useHugePages(s.data)
 	}
 	m.unpacked.Store(int64(m.panels))
 	return m, nil

@@ -147,6 +147,7 @@ func emitFused(a *asm, f packing, rows int) {
 	a.op("MOVQ", "DX", "R8")
 	a.op("MOVQ", "DX", "R9")
 	a.op("ADDQ", "scaleOffset+40(FP)", "R9")
+	a.op("LEAQ", mem(prefetchAhead, "DX"), "R15")
 	a.op("MOVQ", "blocks+56(FP)", "CX")
 	a.op("MOVQ", "x+64(FP)", "SI")
 	a.op("MOVQ", "xScales+72(FP)", "BX")
@@ -161,9 +162,11 @@ func emitFused(a *asm, f packing, rows int) {
 	}
 	k := dotKernel{asm: a, affine: f.affine, halves: f.halves}
 	d.eachBlock(func() {
-		for line := 0; line < f.blockBytes(); line += 64 {
-			a.op("PREFETCHT0", mem(prefetchAhead+line, "R8"))
+		perBlock := f.blockBytes() + f.perBlock() + f.header()/8
+		for line := 0; line < perBlock; line += 64 {
+			a.op("PREFETCHT0", mem(line, "R15"))
 		}
+		a.op("ADDQ", perBlock, "R15")
 		d.loadScales()
 		for r := range rows {
 			for half := range halves {
@@ -202,5 +205,7 @@ func emitFused(a *asm, f packing, rows int) {
 	a.ret()
 }
 
-// prefetchAhead is how far ahead of use codes are fetched, bytes.
-const prefetchAhead = 4096
+// prefetchAhead is how far ahead of their use panels are fetched, bytes. The
+// processor's own prefetching stops at every page and finds two streams, of codes
+// and scales, that end with every panel.
+const prefetchAhead = 2048
