@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
@@ -35,11 +36,21 @@ type ModelOptions struct {
 type Model struct {
 	o         ModelOptions
 	scheduler *scheduler.Scheduler
+	close     func() error
 }
 
 // New starts a model's scheduler. The model owns the engine from now on.
 func New(o ModelOptions) *Model {
-	return &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler)}
+	m := &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler)}
+	m.close = sync.OnceValue(func() error {
+		m.scheduler.Close()
+		err := o.Engine.Close()
+		if o.Close != nil {
+			err = errors.Join(err, o.Close())
+		}
+		return err
+	})
+	return m
 }
 
 // ID is the name under which the model is served.
@@ -73,15 +84,9 @@ func (m *Model) Scheduler() *scheduler.Scheduler { return m.scheduler }
 // Drain refuses new requests and waits for the running ones, until ctx ends.
 func (m *Model) Drain(ctx context.Context) error { return m.scheduler.Drain(ctx) }
 
-// Close ends what runs and frees everything.
-func (m *Model) Close() error {
-	m.scheduler.Close()
-	err := m.o.Engine.Close()
-	if m.o.Close != nil {
-		err = errors.Join(err, m.o.Close())
-	}
-	return err
-}
+// Close ends what runs and frees everything. Further calls only repeat its
+// result.
+func (m *Model) Close() error { return m.close() }
 
 // ChatPrompt renders a conversation and encodes it. As in transformers, the
 // beginning token is the template's business and none is added.
@@ -108,7 +113,7 @@ type Request struct {
 	Prompt      []int32
 	Sampling    sample.Params
 	MaxTokens   int      // 0: the scheduler's default
-	MinTokens   int      // no stop token before
+	MinTokens   int      // no stop token, and no stop string in the text of these
 	Stop        []string // end the answer where they would begin
 	StopTokens  []int32  // end it too, beside the model's own
 	IgnoreEOS   bool     // the model's own don't end it
@@ -118,6 +123,10 @@ type Request struct {
 // Generate starts an answer. It ends when ctx does. Errors are those of
 // [scheduler.Scheduler.Submit].
 func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
+	stops, err := newStops(r.Stop)
+	if err != nil {
+		return nil, err
+	}
 	ends := r.StopTokens
 	if !r.IgnoreEOS {
 		ends = slices.Concat(r.StopTokens, m.o.Tokenizer.EndOfGeneration())
@@ -130,6 +139,6 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 	}
 	return &Stream{
 		ctx: ctx, seq: seq, request: r,
-		text: newText(m.o.Tokenizer, r.Stop, r.IncludeStop),
+		text: newText(m.o.Tokenizer, stops, r.IncludeStop),
 	}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/inferflux/inferflux/scheduler"
 )
 
 // State is where a model of the set stands.
@@ -24,7 +26,8 @@ const (
 // String is the state in one word.
 func (s State) String() string { return [...]string{"loading", "ready", "failed"}[s] }
 
-// Entry is one model of the set. Model is nil unless State is Ready.
+// Entry is one model of the set. Model is nil until it is loaded; a model that
+// failed later is still there.
 type Entry struct {
 	ID      string
 	Aliases []string
@@ -38,15 +41,15 @@ type Entry struct {
 func (e *Entry) Named(name string) bool { return e.ID == name || slices.Contains(e.Aliases, name) }
 
 // Models is the set of models that a server serves. Models load in the
-// background, one after the other, so that the server can listen meanwhile. It
-// is safe for concurrent use.
+// background, one after the other as they were added, so that the server can
+// listen meanwhile. It is safe for concurrent use.
 type Models struct {
 	mu      sync.Mutex
 	entries []*Entry
 	closed  bool
 	cancel  []context.CancelFunc
 	loads   sync.WaitGroup
-	turn    sync.Mutex // held by the model that is loading
+	turn    chan struct{} // closed when the models added so far are loaded, or failed
 }
 
 // NewModels makes an empty set.
@@ -93,6 +96,9 @@ func (s *Models) Add(ctx context.Context, id string, aliases []string, load func
 	if s.closed {
 		return errors.New("add model: the set of models is closed")
 	}
+	if id == "" {
+		return errors.New("add model: it has no id")
+	}
 	for _, name := range append([]string{id}, aliases...) {
 		for _, e := range s.entries {
 			if e.Named(name) {
@@ -104,13 +110,19 @@ func (s *Models) Add(ctx context.Context, id string, aliases []string, load func
 	s.entries = append(s.entries, e)
 	ctx, cancel := context.WithCancel(ctx)
 	s.cancel = append(s.cancel, cancel)
-	s.loads.Go(func() { s.load(ctx, e, load) })
+	before, done := s.turn, make(chan struct{})
+	s.turn = done
+	s.loads.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		s.load(ctx, e, load)
+	})
 	return nil
 }
 
 func (s *Models) load(ctx context.Context, e *Entry, load func(context.Context) (*Model, error)) {
-	s.turn.Lock()
-	defer s.turn.Unlock()
 	m, err := guard(ctx, load)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,13 +136,17 @@ func (s *Models) load(ctx context.Context, e *Entry, load func(context.Context) 
 func guard(ctx context.Context, load func(context.Context) (*Model, error)) (m *Model, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic while loading: %v\n%s", r, debug.Stack())
+			err = &scheduler.PanicError{Value: r, Stack: debug.Stack()}
 		}
 	}()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return load(ctx)
+	m, err = load(ctx)
+	if m == nil && err == nil {
+		err = errors.New("loading gave no model")
+	}
+	return m, err
 }
 
 // Get finds a model that can answer. The empty name means the default, which is

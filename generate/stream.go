@@ -17,7 +17,9 @@ type Token struct {
 // Delta is the next piece of an answer.
 type Delta struct {
 	Text string
-	// Tokens are those whose text is complete with this delta.
+	// Tokens are those whose text is complete with this delta. The one in which a
+	// stop string begins is among them if it begins with text of the answer; the
+	// stop token that ends an answer isn't.
 	Tokens []Token
 	// Finish is set on the last delta.
 	Finish scheduler.FinishReason
@@ -33,7 +35,7 @@ type Usage struct {
 // Stream is an answer that is being generated. It is not safe for concurrent
 // use, except for Close.
 type Stream struct {
-	ctx     context.Context
+	ctx     context.Context // of the request, which a stream lives within
 	seq     *scheduler.Sequence
 	request Request
 	text    *text
@@ -57,7 +59,7 @@ func (s *Stream) Next() (Delta, error) {
 		d := s.take(e)
 		if d.Finish != scheduler.Running {
 			s.ended = true
-			s.seq.Cancel() // a stop string ends it before the scheduler does
+			s.seq.Stop() // a stop string ends it before the scheduler does
 			return d, nil
 		}
 		if d.Text != "" {
@@ -76,11 +78,11 @@ func (s *Stream) take(e scheduler.Event) Delta {
 		silent := e.Finish == scheduler.FinishStop &&
 			!(s.request.IncludeStop && slices.Contains(s.request.StopTokens, id))
 		if !silent {
-			d = s.text.push(e.Choice)
+			d = s.text.push(e.Choice, s.tokens > s.request.MinTokens)
 		}
 	}
 	if d.Finish == scheduler.Running && e.Finish != scheduler.Running {
-		rest := s.text.end()
+		rest := s.text.end(s.tokens > s.request.MinTokens)
 		d.Text += rest.Text
 		d.Tokens = append(d.Tokens, rest.Tokens...)
 		d.Finish, d.StopString = e.Finish, rest.StopString

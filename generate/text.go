@@ -1,7 +1,7 @@
 package generate
 
 import (
-	"strings"
+	"slices"
 
 	"github.com/inferflux/inferflux/sample"
 	"github.com/inferflux/inferflux/scheduler"
@@ -10,9 +10,13 @@ import (
 
 // text turns tokens into text that may be shown: whole characters, none of
 // which could still turn out to be part of a stop string.
+//
+// The text is searched byte by byte, so what comes out doesn't depend on how
+// tokens cut it: the stop string that is complete first ends the answer, and of
+// several that are complete at the same byte, the longest.
 type text struct {
 	decoder     *tokenizer.Decoder
-	stops       []string
+	stops       []stop
 	includeStop bool
 	held        string // decoded, not shown yet
 	shown       int    // bytes shown so far
@@ -22,34 +26,72 @@ type text struct {
 // span is a token with the place of its text in the answer.
 type span struct {
 	choice     sample.Choice
-	start, end int
+	start, end int // end is unknown until there is text
 }
 
-func newText(t *tokenizer.Tokenizer, stops []string, includeStop bool) *text {
+const unknown = -1
+
+func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool) *text {
 	return &text{decoder: t.NewDecoder(true), stops: stops, includeStop: includeStop}
 }
 
-// push takes a token and returns what can be shown now.
-func (t *text) push(c sample.Choice) Delta {
-	start := t.shown + len(t.held)
-	t.held += t.decoder.Push(c.Token)
-	t.tokens = append(t.tokens, span{c, start, t.shown + len(t.held)})
-	if d, stopped := t.stop(); stopped {
-		return d
-	}
-	if n := len(t.held) - t.pendingStop(); n > 0 {
-		return t.show(n)
-	}
-	return Delta{}
+// push takes a token and returns what can be shown now. A stop string can't end
+// the answer in the text of a token for which search is false.
+func (t *text) push(c sample.Choice, search bool) Delta {
+	t.tokens = append(t.tokens, span{c, t.shown + len(t.held), unknown})
+	return t.add(t.decoder.Push(c.Token), search)
 }
 
 // end returns everything that is still held back.
-func (t *text) end() Delta {
-	t.held += t.decoder.Flush()
-	if d, stopped := t.stop(); stopped {
+func (t *text) end(search bool) Delta {
+	d := t.add(t.decoder.Flush(), search)
+	if d.Finish != scheduler.Running {
 		return d
 	}
-	return t.show(len(t.held))
+	rest := t.show(len(t.held))
+	d.Text += rest.Text
+	d.Tokens = append(d.Tokens, rest.Tokens...)
+	for _, s := range t.tokens { // without text, at the very end
+		d.Tokens = append(d.Tokens, Token{s.choice})
+	}
+	t.tokens = nil
+	return d
+}
+
+// add takes decoded text. Where a character is made of several tokens, the whole
+// of it belongs to each of them.
+func (t *text) add(s string, search bool) Delta {
+	if s == "" {
+		return Delta{}
+	}
+	from := len(t.held)
+	t.held += s
+	for i := len(t.tokens) - 1; i >= 0 && t.tokens[i].end == unknown; i-- {
+		t.tokens[i].end = t.shown + len(t.held)
+	}
+	keep := 0
+	if search {
+		for i := range len(s) {
+			if found := t.search(s[i]); found != "" {
+				return t.stop(found, from+i+1)
+			}
+		}
+		for i := range t.stops {
+			keep = max(keep, t.stops[i].matched)
+		}
+	}
+	return t.show(len(t.held) - keep)
+}
+
+// search takes the next byte and returns the longest stop string that it
+// completes.
+func (t *text) search(c byte) (found string) {
+	for i := range t.stops {
+		if s := &t.stops[i]; s.next(c) && len(s.text) > len(found) {
+			found = s.text
+		}
+	}
+	return found
 }
 
 // show gives out the first n bytes that are held, and the tokens that end there.
@@ -58,49 +100,27 @@ func (t *text) show(n int) Delta {
 	t.held = t.held[n:]
 	t.shown += n
 	i := 0
-	for i < len(t.tokens) && t.tokens[i].end <= t.shown {
+	for i < len(t.tokens) && t.tokens[i].end != unknown && t.tokens[i].end <= t.shown {
 		d.Tokens = append(d.Tokens, Token{t.tokens[i].choice})
 		i++
 	}
-	t.tokens = t.tokens[i:]
+	t.tokens = slices.Delete(t.tokens, 0, i)
 	return d
 }
 
-// stop looks for the earliest stop string; where two begin at one place, the
-// first in the request's order counts.
-func (t *text) stop() (Delta, bool) {
-	at, which := -1, ""
-	for _, s := range t.stops {
-		if i := strings.Index(t.held, s); i >= 0 && (at < 0 || i < at) {
-			at, which = i, s
-		}
-	}
-	if at < 0 {
-		return Delta{}, false
-	}
+// stop ends the answer with a stop string that ends at a byte of what is held.
+// The tokens that began before the cut belong to the answer.
+func (t *text) stop(found string, end int) Delta {
+	cut := end - len(found)
 	if t.includeStop {
-		at += len(which)
+		cut = end
 	}
-	d := Delta{Text: t.held[:at], Finish: scheduler.FinishStop, StopString: which}
+	d := Delta{Text: t.held[:cut], Finish: scheduler.FinishStop, StopString: found}
 	for _, s := range t.tokens {
-		if s.start < t.shown+at {
+		if s.start < t.shown+cut {
 			d.Tokens = append(d.Tokens, Token{s.choice})
 		}
 	}
 	t.held, t.tokens = "", nil
-	return d, true
-}
-
-// pendingStop is the length of the longest end of what is held that may be the
-// beginning of a stop string.
-func (t *text) pendingStop() int {
-	longest := 0
-	for _, s := range t.stops {
-		for n := min(len(s)-1, len(t.held)); n > longest; n-- {
-			if strings.HasSuffix(t.held, s[:n]) {
-				longest = n
-			}
-		}
-	}
-	return longest
+	return d
 }
