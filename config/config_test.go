@@ -235,7 +235,11 @@ func TestPrecedence(t *testing.T) {
 	if diff := cmp.Diff([]string{"x", "y"}, c.Models[0].Aliases); diff != "" {
 		t.Error(diff)
 	}
-	if c.Runtime.Backend("cpu").Threads != 3 {
+	c, err = config.Parse([]byte(file), config.Sources{Flags: []config.Setting{{Key: "models", From: "--model"}, {Key: "models[].source", Value: "a", From: "--model"}}})
+	if err != nil || len(c.Models) != 1 {
+		t.Errorf("models instead of those in the file: %+v, %v", c, err)
+	}
+	if c, err = config.Parse([]byte(file), config.Sources{Env: env}); err != nil || c.Runtime.Backend("cpu").Threads != 3 {
 		t.Errorf("backends %+v", c.Runtime.Backends)
 	}
 }

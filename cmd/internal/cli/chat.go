@@ -18,8 +18,8 @@ const chatHelp = `  /help          this list
   /system TEXT   begin anew with TEXT as the system message; without TEXT, show it
   /clear         forget the conversation
   /exit          leave (or Ctrl-D)
-Ctrl-C ends an answer that is being written. Up and down recall what you typed.
-`
+
+Ctrl-C ends an answer that is being written. Up and down recall what you typed.`
 
 func (a *app) chat() *cobra.Command {
 	var s samplingFlags
@@ -144,7 +144,7 @@ func (t *conversation) command(line string) (leave, isCommand bool) {
 	case "/exit", "/quit", "/bye":
 		return true, true
 	case "/help", "/?":
-		fmt.Fprint(t.notes, chatHelp)
+		fmt.Fprintln(t.notes, chatHelp)
 	case "/clear":
 		t.reset(t.system)
 		fmt.Fprintln(t.notes, dim(t.notes, "forgotten"))

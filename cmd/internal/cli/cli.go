@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -90,7 +89,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // "completion" is text completion here
@@ -114,6 +113,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
 	return root
 }
 
+// noSuchCommand names the commands that a mistyped one may have meant.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %q?", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" "+s[0])
+	}
+	return fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
+}
+
 // wrapArgs makes wrong arguments usage errors everywhere.
 func wrapArgs(cmd *cobra.Command) {
 	if cmd.Args != nil {
@@ -127,8 +138,7 @@ func wrapArgs(cmd *cobra.Command) {
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			// cobra's own message ends with an empty line before its suggestions.
-			return usagef("%s (see %s --help)", strings.TrimSpace(err.Error()), cmd.CommandPath())
+			return usagef("%w (see %s --help)", err, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -17,7 +17,8 @@ func (a *app) completion() *cobra.Command {
 		Use:   "completion [PROMPT]",
 		Short: "Let the model continue a text",
 		Long: `Let the model continue a text as it is, without a chat template. The prompt is the
-argument, or what comes in on standard input. For a conversation, use chat.
+argument, or what comes in on standard input, less one newline at its end. For a
+conversation, use chat.
 (Shell completion is "inferctl shell-completion".)`,
 		Example: `  inferctl completion "Once upon a time" -n 50
   inferctl completion -t 0 < prompt.txt > answer.txt`,
@@ -33,7 +34,7 @@ argument, or what comes in on standard input. For a conversation, use chat.
 				if err != nil {
 					return fmt.Errorf("read the prompt from standard input: %w", err)
 				}
-				prompt = string(data)
+				prompt = strings.TrimSuffix(string(data), "\n") // which echo and editors add
 			}
 			c, err := a.client()
 			if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ a model file, print its path, or remove it.`,
 		Example: `  inferctl models
   inferctl models inspect smollm2:135m
   inferctl models rm smollm2:135m`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: list.RunE,
 	}
 	cmd.Flags().AddFlagSet(list.Flags())
@@ -60,14 +59,15 @@ func (a *app) modelsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			served, err := c.models(cmd.Context())
-			var unreachable *unreachableError
-			if running := err == nil; !running {
-				// Without a server, the models on disk are the answer; but not
-				// when somebody asked for a certain server.
-				if !errors.As(err, &unreachable) || cmd.Flags().Changed("server") {
-					return err
-				}
+			served, unserved := c.models(cmd.Context())
+			// Without a server, the models on disk are the answer; but not when
+			// somebody asked for a certain server.
+			if unserved != nil && cmd.Flags().Changed("server") {
+				return unserved
+			}
+			if unserved != nil {
+				why, _, _ := strings.Cut(unserved.Error(), "\n")
+				fmt.Fprintln(cmd.ErrOrStderr(), dim(cmd.ErrOrStderr(), why+"; these are the models on this machine"))
 			}
 			rows := []listedModel{}
 			for _, m := range local {
@@ -117,9 +117,6 @@ func (a *app) modelsList() *cobra.Command {
 				for _, r := range more.rows {
 					fmt.Fprintln(w, strings.Join(r, "  "))
 				}
-			}
-			if unreachable != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), dim(cmd.ErrOrStderr(), "no server answers at "+c.base+": these are the models on this machine"))
 			}
 			return nil
 		},

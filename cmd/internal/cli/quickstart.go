@@ -230,7 +230,7 @@ func (q *quick) ask(ctx context.Context, base string, ended <-chan error) error 
 	}
 	q.step("ready", "%s parameters, %s, context %d, loaded in %s", countParameters(m.Parameters), m.Quantization, m.ContextLength, time.Since(start).Round(10*time.Millisecond))
 	fmt.Fprintf(q.out, "\n> %s\n\n", q.prompt)
-	temperature, most := 0.0, 256
+	temperature, most := 0.0, min(256, m.ContextLength/2)
 	r := generateRequest{Messages: []message{{"user", q.prompt}}, Temperature: &temperature, MaxTokens: &most}
 	show := func(text string) { fmt.Fprint(q.out, printable(text)) }
 	got, err := c.generate(ctx, "/v1/chat/completions", r, show)

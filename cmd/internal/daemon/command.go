@@ -29,6 +29,25 @@ func (e *UsageError) Error() string { return e.Err.Error() }
 // Unwrap is the mistake.
 func (e *UsageError) Unwrap() error { return e.Err }
 
+// Main runs inferfluxd and returns its exit code.
+func Main(version string, args []string) int {
+	cmd := Command("inferfluxd", version)
+	cmd.Version = version
+	cmd.SetArgs(args)
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
+	err := cmd.ExecuteContext(context.Background())
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "inferfluxd:", err)
+	var usage *UsageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
 // Command is the server's command line, as the program inferfluxd and as the
 // subcommand serve.
 func Command(use, version string) *cobra.Command {
@@ -55,7 +74,7 @@ Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 		Example: fmt.Sprintf(`  %[1]s --model smollm2:135m
   %[1]s --model ./Llama-3.2-1B-Instruct-Q4_K_M.gguf --listen 127.0.0.1:9000
   %[1]s --config server.yaml --print-config`, exampleName(use)),
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,10 +86,13 @@ Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 			if s.File == "" {
 				s.File = defaultFile(home)
 			}
-			for key, value := range map[string]*string{"server.listen": &listen, "logging.level": &level} {
-				if flag := cmd.Flags().Lookup(map[string]string{"server.listen": "listen", "logging.level": "log-level"}[key]); flag.Changed {
-					s.Flags = append(s.Flags, config.Setting{Key: key, Value: *value, From: "--" + flag.Name})
+			for _, f := range []struct{ flag, key, value string }{{"listen", "server.listen", listen}, {"log-level", "logging.level", level}} {
+				if cmd.Flags().Changed(f.flag) {
+					s.Flags = append(s.Flags, config.Setting{Key: f.key, Value: f.value, From: "--" + f.flag})
 				}
+			}
+			if len(models) > 0 { // instead of the configuration's
+				s.Flags = append(s.Flags, config.Setting{Key: "models", From: "--model"})
 			}
 			for _, m := range models {
 				s.Flags = append(s.Flags, config.Setting{Key: "models[].source", Value: m, From: "--model"})
@@ -101,12 +123,19 @@ Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&file, "config", "c", "", "configuration file (default $INFERFLUX_CONFIG, or ~/.inferflux/server.yaml if it exists)")
-	f.StringArrayVarP(&models, "model", "m", nil, "model to serve beside those of the configuration; may be repeated")
+	f.StringArrayVarP(&models, "model", "m", nil, "model to serve, instead of those of the configuration; may be repeated")
 	f.StringVar(&listen, "listen", "", "address and port to listen on (default 127.0.0.1:8080)")
 	f.StringVar(&backend, "backend", "", "run every model on this backend")
 	f.StringVar(&level, "log-level", "", "debug, info, warn or error (default info)")
 	f.BoolVar(&printConfig, "print-config", false, "print the configuration in force, secrets left out, and exit")
 	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &UsageError{fmt.Errorf("%s takes no arguments, but was given %q (models are named with --model)", cmd.Name(), args[0])}
+	}
+	return nil
 }
 
 func exampleName(use string) string {
@@ -156,7 +185,12 @@ func NewLogger(w io.Writer, c config.Logging) *slog.Logger {
 		terminal = term.IsTerminal(int(f.Fd()))
 	}
 	if c.Format == "json" || c.Format == "auto" && !terminal {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindDuration { // a bare number would leave its unit open
+				return slog.String(a.Key, a.Value.Duration().String())
+			}
+			return a
+		}}))
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if terminal {
