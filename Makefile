@@ -27,7 +27,7 @@ help: ## Print this list
 build: ## Build bin/inferfluxd and bin/inferctl
 	@mkdir -p $(BIN)
 	@echo "building $(BIN)/inferfluxd and $(BIN)/inferctl (the first time takes about a minute)"
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/inferfluxd ./cmd/inferctl
 
 quickstart: build ## Get a small model, start the server, ask it a question
 	@$(BIN)/inferctl quickstart
@@ -48,7 +48,7 @@ race: ## Run the short tests under the race detector (needs a C compiler)
 fuzz: ## Run every fuzz target for FUZZTIME (60s)
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
 	  done; done
 
 bench: build ## Measure prompt and generation speed with the real model
