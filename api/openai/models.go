@@ -42,6 +42,9 @@ func newModelObject(e generate.Entry) modelObject {
 	}
 	engine := e.Model.Engine()
 	config, capabilities, description := engine.Model(), engine.Capabilities(), engine.Description()
+	// The engine can do both, but this API doesn't offer them yet: a client that
+	// reads the flags must not count on them.
+	capabilities.StructuredOutput, capabilities.SpeculativeDecoding = false, false
 	o.Backend, o.Device = description.Name, description.Device
 	o.Capabilities = &capabilities
 	o.ContextLength = engine.Context()
