@@ -28,7 +28,7 @@ type QueueFullError struct {
 
 // Error implements error.
 func (e *QueueFullError) Error() string {
-	return fmt.Sprintf("%s: %d requests are waiting; try again in %s", ErrQueueFull, e.Waiting, e.RetryAfter.Round(time.Second))
+	return fmt.Sprintf("%s (%d waiting): try again in %s", ErrQueueFull, e.Waiting, e.RetryAfter.Round(time.Second))
 }
 
 // Unwrap makes it an ErrQueueFull.

@@ -125,31 +125,40 @@ func (s *Scheduler) sample(spans []backend.Span, seqs []*Sequence) []choice {
 			wanted++
 		}
 	}
+	if workers := min(b.workers, wanted); workers > 1 {
+		sampleOn(workers, spans, seqs, b.choices)
+		return b.choices
+	}
+	for i, q := range seqs {
+		b.choices[i] = q.choose(&spans[i])
+	}
+	return b.choices
+}
+
+func sampleOn(workers int, spans []backend.Span, seqs []*Sequence, choices []choice) {
 	var next atomic.Int64
 	work := func() {
 		for i := int(next.Add(1)) - 1; i < len(seqs); i = int(next.Add(1)) - 1 {
-			if spans[i].Want != backend.NoLogits {
-				b.choices[i] = seqs[i].choose(&spans[i])
-			}
+			choices[i] = seqs[i].choose(&spans[i])
 		}
 	}
 	var others sync.WaitGroup
-	for range min(b.workers, wanted) - 1 {
+	for range workers - 1 {
 		others.Go(work)
 	}
 	work()
 	others.Wait()
-	return b.choices
 }
 
+// choose samples from a span's logits, if it has any and somebody wants the token.
 func (q *Sequence) choose(span *backend.Span) (c choice) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.err = &PanicError{r, debug.Stack()}
 		}
 	}()
-	if q.asked() != Running {
-		return choice{} // nobody wants it any more
+	if span.Want == backend.NoLogits || q.asked() != Running {
+		return choice{}
 	}
 	if len(span.Logits) != 1 || len(span.Logits[0]) != q.s.vocab {
 		return choice{err: fmt.Errorf("the engine gave %d rows of logits instead of one of %d", len(span.Logits), q.s.vocab)}

@@ -1,0 +1,212 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/model"
+)
+
+// fakeEngine computes the logits of a position from the tokens up to it, and
+// checks that it is used as the contract says.
+type fakeEngine struct {
+	t                               testing.TB
+	vocab, context, batch, capacity int
+	caps                            backend.Capabilities
+	// fill makes the logits after tokens; nil means countUp.
+	fill func(row []float32, tokens []int32)
+	// before, if set, is called at the start of each Run; its error fails the batch.
+	before func(ctx context.Context, b *backend.Batch) error
+	// freeError, if set, is what Free returns.
+	freeError  error
+	freePanics bool
+
+	busy atomic.Bool // a call is under way: there must not be two
+	seqs map[backend.SeqID]*fakeSequence
+	next backend.SeqID
+	rows [][]float32
+	runs int
+}
+
+type fakeSequence struct {
+	tokens []int32
+	room   int
+}
+
+func newFakeEngine(t testing.TB) *fakeEngine {
+	return &fakeEngine{
+		t: t, vocab: 1000, context: 64, batch: 16, capacity: 256,
+		caps: backend.Capabilities{MixedBatch: true}, seqs: map[backend.SeqID]*fakeSequence{},
+	}
+}
+
+var (
+	_ backend.Engine = (*fakeEngine)(nil)
+	_ backend.KV     = (*fakeKV)(nil)
+)
+
+// countUp makes the token that is one larger than the last the likeliest.
+func countUp(row []float32, tokens []int32) {
+	clear(row)
+	row[int(tokens[len(tokens)-1]+1)%len(row)] = 10
+}
+
+// scatter makes logits that depend on every token so far.
+func scatter(row []float32, tokens []int32) {
+	h := uint64(14695981039346656037)
+	for _, t := range tokens {
+		h = (h ^ uint64(t)) * 1099511628211
+	}
+	random := rand.New(rand.NewPCG(h, 1))
+	for i := range row {
+		row[i] = 3 * random.Float32()
+	}
+}
+
+// enter and leave enclose a call of the engine: there must be one at a time.
+func (e *fakeEngine) enter() {
+	if !e.busy.CompareAndSwap(false, true) {
+		e.t.Error("two calls of the engine at once")
+	}
+}
+
+func (e *fakeEngine) leave() { e.busy.Store(false) }
+
+func (e *fakeEngine) Model() model.Config { return model.Config{Vocab: e.vocab} }
+func (e *fakeEngine) Description() backend.Description {
+	return backend.Description{Name: "fake", Ready: true}
+}
+func (e *fakeEngine) Capabilities() backend.Capabilities { return e.caps }
+func (e *fakeEngine) Context() int                       { return e.context }
+func (e *fakeEngine) MaxBatchTokens() int                { return e.batch }
+func (e *fakeEngine) KV() backend.KV                     { return (*fakeKV)(e) }
+func (e *fakeEngine) Close() error                       { return nil }
+
+func (e *fakeEngine) Run(ctx context.Context, b *backend.Batch) error {
+	e.enter()
+	defer e.leave()
+	e.runs++
+	e.check(b)
+	if e.before != nil {
+		if err := e.before(ctx, b); err != nil {
+			return err
+		}
+	}
+	row := 0
+	for i := range b.Spans {
+		s := &b.Spans[i]
+		q := e.seqs[s.Seq]
+		q.tokens = append(q.tokens, s.Tokens...)
+		s.Logits = s.Logits[:0]
+		if s.Want == backend.NoLogits {
+			continue
+		}
+		if row == len(e.rows) {
+			e.rows = append(e.rows, make([]float32, e.vocab))
+		}
+		if e.fill != nil {
+			e.fill(e.rows[row], q.tokens)
+		} else {
+			countUp(e.rows[row], q.tokens)
+		}
+		s.Logits = append(s.Logits, e.rows[row])
+		row++
+	}
+	return nil
+}
+
+// check fails the test when a batch isn't as the contract wants it.
+func (e *fakeEngine) check(b *backend.Batch) {
+	seen := map[backend.SeqID]bool{}
+	prompts, decodes := 0, 0
+	for _, s := range b.Spans {
+		q := e.seqs[s.Seq]
+		switch {
+		case q == nil:
+			e.t.Fatalf("a span of the unknown sequence %d", s.Seq)
+		case seen[s.Seq]:
+			e.t.Errorf("two spans of sequence %d", s.Seq)
+		case len(s.Tokens) == 0:
+			e.t.Errorf("an empty span of sequence %d", s.Seq)
+		case s.Pos != len(q.tokens):
+			e.t.Errorf("a span of sequence %d at position %d, but it has %d", s.Seq, s.Pos, len(q.tokens))
+		case s.Pos+len(s.Tokens) > q.room:
+			e.t.Errorf("sequence %d grows to %d, but has room for %d", s.Seq, s.Pos+len(s.Tokens), q.room)
+		}
+		seen[s.Seq] = true
+		if len(s.Tokens) > 1 || s.Want == backend.NoLogits {
+			prompts++
+		} else {
+			decodes++
+		}
+	}
+	if len(b.Spans) == 0 || b.Tokens() > e.batch {
+		e.t.Errorf("a batch of %d spans and %d tokens, at most %d allowed", len(b.Spans), b.Tokens(), e.batch)
+	}
+	if !e.caps.MixedBatch && prompts > 0 && len(b.Spans) > 1 {
+		e.t.Errorf("a mixed batch: %d prompts, %d generating", prompts, decodes)
+	}
+}
+
+type fakeKV fakeEngine
+
+func (k *fakeKV) enter() { (*fakeEngine)(k).enter() }
+func (k *fakeKV) leave() { (*fakeEngine)(k).leave() }
+
+func (k *fakeKV) Reserve(positions int) (backend.SeqID, error) {
+	k.enter()
+	defer k.leave()
+	if positions > k.capacity && k.capacity > 0 {
+		return 0, fmt.Errorf("%d positions don't fit an empty memory of %d", positions, k.capacity)
+	}
+	if k.usage().Reserved+positions > k.capacity {
+		return 0, backend.ErrKVFull
+	}
+	k.next++
+	k.seqs[k.next] = &fakeSequence{room: positions}
+	return k.next, nil
+}
+
+func (k *fakeKV) Free(seq backend.SeqID) error {
+	k.enter()
+	defer k.leave()
+	if k.freePanics {
+		panic("boom")
+	}
+	if k.freeError != nil {
+		return k.freeError
+	}
+	if k.seqs[seq] == nil {
+		return errors.New("unknown sequence")
+	}
+	delete(k.seqs, seq)
+	return nil
+}
+
+func (k *fakeKV) Usage() backend.KVUsage {
+	k.enter()
+	defer k.leave()
+	return k.usage()
+}
+
+func (k *fakeKV) usage() backend.KVUsage {
+	u := backend.KVUsage{Capacity: k.capacity, Sequences: len(k.seqs)}
+	for _, s := range k.seqs {
+		u.Used += len(s.tokens)
+		u.Reserved += s.room
+	}
+	return u
+}
+
+func (k *fakeKV) Len(seq backend.SeqID) int                          { return len(k.seqs[seq].tokens) }
+func (k *fakeKV) Grow(backend.SeqID, int) error                      { return backend.ErrUnsupported }
+func (k *fakeKV) Truncate(backend.SeqID, int) error                  { return backend.ErrUnsupported }
+func (k *fakeKV) CopyPrefix(backend.SeqID, backend.SeqID, int) error { return backend.ErrUnsupported }
+func (k *fakeKV) Export(backend.SeqID, io.Writer) error              { return backend.ErrUnsupported }
+func (k *fakeKV) Import(backend.SeqID, io.Reader) error              { return backend.ErrUnsupported }

@@ -1,0 +1,258 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/sample"
+	"github.com/inferflux/inferflux/scheduler"
+)
+
+// TestSchedules plays the stories in testdata. The model of all of them counts
+// up: after a prompt of n tokens, which are 1 to n, it says n+1, n+2, ….
+//
+//	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed]
+//	    a scheduler, with these options and this engine
+//	submit name prompt=n [max=n] [min=n] [stop=(t,…)]
+//	    a request
+//	step [n]
+//	    turns the loop; shows the batch as name[from:to] for a prompt and
+//	    name@position for a generating sequence, then what each was told
+//	cancel name, stop name
+//	    what a caller can do
+//	fail [name] [times=n], die [after=n], full, leak
+//	    the engine's next batches (those that name is in) fail; it fails for good,
+//	    before which n batches fail if they have several spans; it has no memory;
+//	    it can't free any more
+//	drain, close, stats
+func TestSchedules(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		st := &stage{t: t}
+		datadriven.RunTest(t, path, st.play)
+	})
+}
+
+type stage struct {
+	t      *testing.T
+	engine *fakeEngine
+	s      *scheduler.Stepper
+	names  []string
+	cast   map[string]*scheduler.Sequence
+	ids    map[backend.SeqID]string
+	prompt map[string]int
+	told   map[string]bool // the last event
+	ran    []string
+}
+
+func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
+	name := ""
+	if len(d.CmdArgs) > 0 && len(d.CmdArgs[0].Vals) == 0 {
+		name = d.CmdArgs[0].Key
+	}
+	switch d.Cmd {
+	case "new":
+		st.raise(d)
+	case "submit":
+		return st.submit(d, name)
+	case "step":
+		n := 1
+		if name != "" {
+			_, _ = fmt.Sscan(name, &n)
+		}
+		var out strings.Builder
+		for range n {
+			out.WriteString(st.step())
+		}
+		return out.String()
+	case "cancel":
+		st.cast[name].Cancel()
+	case "stop":
+		st.cast[name].Stop()
+	case "fail":
+		times := 1
+		d.MaybeScanArgs(t, "times", &times)
+		st.engine.before = func(_ context.Context, b *backend.Batch) error {
+			in := name == "" || slices.ContainsFunc(b.Spans, func(s backend.Span) bool { return st.name(s.Seq) == name })
+			if in && times > 0 {
+				times--
+				return errors.New("too hot")
+			}
+			return nil
+		}
+	case "die":
+		after := 0
+		d.MaybeScanArgs(t, "after", &after)
+		st.engine.before = func(_ context.Context, b *backend.Batch) error {
+			if after--; after >= 0 && len(b.Spans) > 1 {
+				return errors.New("too hot")
+			} else if after >= 0 {
+				return nil
+			}
+			return fmt.Errorf("the device is gone: %w", backend.ErrEngineFailed)
+		}
+	case "full":
+		st.engine.capacity = 0
+	case "leak":
+		st.engine.freeError = errors.New("no such sequence")
+	case "drain":
+		st.s.Drain()
+	case "close":
+		st.s.Close()
+		return st.news()
+	case "stats":
+		return fmt.Sprintf("%+v\n", st.s.Stats().Totals)
+	default:
+		t.Fatalf("unknown command %q", d.Cmd)
+	}
+	return ""
+}
+
+func (st *stage) raise(d *datadriven.TestData) {
+	e, o := newFakeEngine(st.t), scheduler.Options{MaxRunning: 2, MaxQueue: 4, BatchTokens: 8, PrefillChunk: 4, DefaultMaxTokens: 8}
+	e.capacity, e.context = 32, 32
+	for key, v := range map[string]*int{
+		"running": &o.MaxRunning, "queue": &o.MaxQueue, "batch": &o.BatchTokens, "chunk": &o.PrefillChunk,
+		"default": &o.DefaultMaxTokens, "kv": &e.capacity, "context": &e.context,
+	} {
+		d.MaybeScanArgs(st.t, key, v)
+	}
+	e.caps.MixedBatch = !d.HasArg("unmixed")
+	// What a step ran is read off the engine, not the scheduler.
+	*st = stage{t: st.t, engine: e, cast: map[string]*scheduler.Sequence{}, ids: map[backend.SeqID]string{}, prompt: map[string]int{}, told: map[string]bool{}}
+	st.s = scheduler.NewStepper(&recorder{e, st}, o)
+}
+
+// recorder notes the batches that an engine is given.
+type recorder struct {
+	*fakeEngine
+	st *stage
+}
+
+func (r *recorder) Run(ctx context.Context, b *backend.Batch) error {
+	var spans []string
+	for _, s := range b.Spans {
+		name := r.st.name(s.Seq)
+		if s.Pos < r.st.prompt[name] {
+			spans = append(spans, fmt.Sprintf("%s[%d:%d]", name, s.Pos, s.Pos+len(s.Tokens)))
+		} else {
+			spans = append(spans, fmt.Sprintf("%s@%d", name, s.Pos))
+		}
+	}
+	err := r.fakeEngine.Run(ctx, b)
+	line := strings.Join(spans, " ")
+	if err != nil {
+		line += " failed"
+	}
+	r.st.ran = append(r.st.ran, line)
+	return err
+}
+
+// name tells whose an engine's sequence is. Sequences are admitted in the order
+// in which they were submitted.
+func (st *stage) name(id backend.SeqID) string {
+	if name, ok := st.ids[id]; ok {
+		return name
+	}
+	for _, name := range st.names {
+		t := st.cast[name].Timings()
+		known := false
+		for _, n := range st.ids {
+			known = known || n == name
+		}
+		if !known && !t.Started.IsZero() {
+			st.ids[id] = name
+			return name
+		}
+	}
+	return "?"
+}
+
+func (st *stage) submit(d *datadriven.TestData, name string) string {
+	r := scheduler.Request{Sampling: sample.Defaults()}
+	r.Sampling.Temperature = 0
+	var prompt int
+	d.ScanArgs(st.t, "prompt", &prompt)
+	d.MaybeScanArgs(st.t, "max", &r.MaxTokens)
+	d.MaybeScanArgs(st.t, "min", &r.MinTokens)
+	var stops []string
+	if arg, ok := d.Arg("stop"); ok {
+		stops = arg.Vals
+	}
+	for _, s := range stops {
+		var id int32
+		_, _ = fmt.Sscan(s, &id)
+		r.StopTokens = append(r.StopTokens, id)
+	}
+	for i := range prompt {
+		r.Prompt = append(r.Prompt, int32(i+1))
+	}
+	q, err := st.s.Submit(st.t.Context(), r)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	st.names, st.cast[name], st.prompt[name] = append(st.names, name), q, prompt
+	return ""
+}
+
+func (st *stage) step() string {
+	st.ran = nil
+	more := st.s.Step()
+	var out strings.Builder
+	for _, line := range st.ran {
+		out.WriteString(line + "\n")
+	}
+	if len(st.ran) == 0 {
+		switch {
+		case st.s.Drained():
+			out.WriteString("drained\n")
+		case !more:
+			out.WriteString("idle\n")
+		}
+	}
+	out.WriteString(st.news())
+	if err := st.s.Failed(); err != nil {
+		fmt.Fprintf(&out, "failed: %s\n", err)
+	}
+	if len(st.engine.seqs) != st.s.Stats().Running && st.s.Failed() == nil {
+		fmt.Fprintf(&out, "the engine holds %d sequences, %d run\n", len(st.engine.seqs), st.s.Stats().Running)
+	}
+	return out.String()
+}
+
+// news is what the callers have been told since the last time.
+func (st *stage) news() string {
+	var out strings.Builder
+	for _, name := range st.names {
+		var said []string
+		for !st.told[name] {
+			e, err := st.s.Peek(st.cast[name])
+			if err != nil {
+				break
+			}
+			if e.HasToken {
+				said = append(said, fmt.Sprint(e.Choice.Token))
+			}
+			if e.Finish != scheduler.Running {
+				said = append(said, string(e.Finish))
+			}
+			if e.Err != nil {
+				said = append(said, "error: "+e.Err.Error())
+			}
+			st.told[name] = e.Finish != scheduler.Running || e.Err != nil
+		}
+		if said != nil {
+			fmt.Fprintf(&out, "  %s: %s\n", name, strings.Join(said, " "))
+		}
+	}
+	if stats := st.s.Stats(); out.Len() > 0 || len(st.ran) > 0 {
+		fmt.Fprintf(&out, "  %d running, %d waiting, kv %d of %d\n", stats.Running, stats.Waiting, stats.KV.Reserved, stats.KV.Capacity)
+	}
+	return out.String()
+}

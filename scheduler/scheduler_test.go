@@ -1,0 +1,456 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/sample"
+	"github.com/inferflux/inferflux/scheduler"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// greedy is a request for n tokens after the prompt 1, 2, …, prompt.
+func greedy(prompt, n int) scheduler.Request {
+	r := scheduler.Request{Sampling: sample.Defaults(), MaxTokens: n}
+	r.Sampling.Temperature = 0
+	for i := range prompt {
+		r.Prompt = append(r.Prompt, int32(i+1))
+	}
+	return r
+}
+
+// read reads a sequence to its end.
+func read(t testing.TB, q *scheduler.Sequence) (tokens []int32, last scheduler.Event) {
+	t.Helper()
+	for {
+		e, err := q.Next(context.Background())
+		if err == io.EOF {
+			return tokens, last
+		}
+		if err != nil {
+			t.Errorf("Next: %s", err)
+			return tokens, last
+		}
+		if last.Finish != scheduler.Running || last.Err != nil {
+			t.Errorf("an event after the last: %+v", e)
+		}
+		if e.HasToken {
+			tokens = append(tokens, e.Choice.Token)
+		}
+		last = e
+	}
+}
+
+func submit(t testing.TB, s *scheduler.Scheduler, ctx context.Context, r scheduler.Request) *scheduler.Sequence {
+	t.Helper()
+	q, err := s.Submit(ctx, r)
+	if err != nil {
+		t.Fatalf("Submit: %s", err)
+	}
+	return q
+}
+
+// gate makes an engine wait before each batch: each receive from entered says
+// that a batch is there, each send to proceed lets it run.
+func gate(e *fakeEngine) (entered chan []backend.SeqID, proceed chan struct{}) {
+	entered, proceed = make(chan []backend.SeqID), make(chan struct{})
+	e.before = func(ctx context.Context, b *backend.Batch) error {
+		var ids []backend.SeqID
+		for _, s := range b.Spans {
+			ids = append(ids, s.Seq)
+		}
+		select {
+		case entered <- ids:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-proceed:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return entered, proceed
+}
+
+// A caller that goes away while a step runs is out of the next one, and its
+// memory is free by then.
+func TestContextEndsSequence(t *testing.T) {
+	e := newFakeEngine(t)
+	entered, proceed := gate(e)
+	s := scheduler.New(e, scheduler.Options{})
+	defer s.Close()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := submit(t, s, ctx, greedy(3, 20))
+	if ids := <-entered; len(ids) != 1 {
+		t.Fatalf("the first batch has %d sequences", len(ids))
+	}
+	stays := submit(t, s, t.Context(), greedy(3, 20))
+	proceed <- struct{}{}
+	if ids := <-entered; len(ids) != 2 {
+		t.Fatalf("the second batch has %d sequences", len(ids))
+	}
+	cancel()
+	if _, err := gone.Next(ctx); err != nil {
+		t.Errorf("Next with an ended context and an event waiting: %s", err)
+	}
+	// The context's end reaches the sequence by a goroutine of its own.
+	for gone.Asked() == scheduler.Running {
+		time.Sleep(time.Millisecond)
+	}
+	proceed <- struct{}{}
+	if ids := <-entered; !slices.Equal(ids, []backend.SeqID{2}) {
+		t.Errorf("the third batch is of the sequences %v", ids)
+	}
+	if _, last := read(t, gone); last.Finish != scheduler.FinishCanceled || last.HasToken {
+		t.Errorf("the cancelled sequence ended with %+v", last)
+	}
+	if st := s.Stats(); st.Running != 1 || st.KV.Sequences != 1 {
+		t.Errorf("after the cancellation: %+v", st)
+	}
+	if got := gone.Timings(); got.GeneratedTokens != 1 || got.Done.IsZero() {
+		t.Errorf("timings of the cancelled: %+v", got)
+	}
+	stays.Stop()
+	proceed <- struct{}{}
+	if _, last := read(t, stays); last.Finish != scheduler.FinishStop {
+		t.Errorf("the stopped sequence ended with %+v", last)
+	}
+}
+
+// A reader that doesn't read delays nobody, and finds everything later.
+func TestSlowReader(t *testing.T) {
+	s := scheduler.New(newFakeEngine(t), scheduler.Options{})
+	defer s.Close()
+	slow := submit(t, s, t.Context(), greedy(3, 50))
+	fast := submit(t, s, t.Context(), greedy(4, 60))
+	if tokens, last := read(t, fast); len(tokens) != 60 || last.Finish != scheduler.FinishLength {
+		t.Errorf("got %d tokens, %+v", len(tokens), last)
+	}
+	if tokens, _ := read(t, slow); len(tokens) != 50 || tokens[49] != 53 {
+		t.Errorf("the slow reader got %v", tokens)
+	}
+	if _, err := slow.Next(t.Context()); err != io.EOF {
+		t.Errorf("Next after the last event: %v", err)
+	}
+}
+
+// Next gives up with its own context, which ends nothing.
+func TestNextContext(t *testing.T) {
+	e := newFakeEngine(t)
+	entered, proceed := gate(e)
+	s := scheduler.New(e, scheduler.Options{})
+	defer s.Close()
+	q := submit(t, s, t.Context(), greedy(3, 1))
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := q.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Next: %v", err)
+	}
+	proceed <- struct{}{}
+	if tokens, _ := read(t, q); len(tokens) != 1 {
+		t.Errorf("got %v", tokens)
+	}
+}
+
+// Whatever panics, every reader is told, and the scheduler says that it failed.
+func TestPanic(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(e *fakeEngine, o *scheduler.Options)
+	}{
+		{"engine", func(e *fakeEngine, _ *scheduler.Options) {
+			e.before = func(context.Context, *backend.Batch) error { panic("boom") }
+		}},
+		{"observer of admissions", func(_ *fakeEngine, o *scheduler.Options) { o.Observer = &panicky{on: "admitted"} }},
+		{"observer of ends", func(_ *fakeEngine, o *scheduler.Options) { o.Observer = &panicky{on: "finished"} }},
+		{"observer of steps", func(_ *fakeEngine, o *scheduler.Options) { o.Observer = &panicky{on: "stepped"} }},
+		{"free", func(e *fakeEngine, _ *scheduler.Options) { e.freePanics = true }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, o := newFakeEngine(t), scheduler.Options{MaxRunning: 2}
+			hold := make(chan struct{})
+			c.set(e, &o)
+			inner := e.before
+			e.before = func(ctx context.Context, b *backend.Batch) error {
+				<-hold
+				if inner != nil {
+					return inner(ctx, b)
+				}
+				return nil
+			}
+			s := scheduler.New(e, o)
+			var all []*scheduler.Sequence
+			for i := range 4 {
+				if q, err := s.Submit(t.Context(), greedy(3, i+1)); err == nil {
+					all = append(all, q)
+				} else if !errors.Is(err, backend.ErrEngineFailed) {
+					t.Errorf("Submit: %s", err)
+				}
+			}
+			close(hold)
+			failed := 0
+			for _, q := range all {
+				if _, last := read(t, q); errors.Is(last.Err, backend.ErrEngineFailed) {
+					failed++
+				} else if last.Finish == scheduler.Running {
+					t.Errorf("a sequence ended with %+v", last)
+				}
+			}
+			if failed == 0 {
+				t.Error("no sequence failed")
+			}
+			s.Close()
+			var panicked *scheduler.PanicError
+			if err := s.Failed(); !errors.As(err, &panicked) || !errors.Is(err, backend.ErrEngineFailed) {
+				t.Errorf("Failed: %v", err)
+			} else if fmt.Sprint(panicked.Value) != "boom" || len(panicked.Stack) == 0 {
+				t.Errorf("panic value %v, %d bytes of stack", panicked.Value, len(panicked.Stack))
+			}
+			if _, err := s.Submit(t.Context(), greedy(1, 1)); !errors.Is(err, backend.ErrEngineFailed) {
+				t.Errorf("Submit to a failed scheduler: %v", err)
+			}
+			if st := s.Stats(); st.Running != 0 || st.Waiting != 0 {
+				t.Errorf("after the failure: %+v", st)
+			}
+		})
+	}
+}
+
+type panicky struct {
+	recorded
+	on string
+}
+
+func (p *panicky) Admitted(time.Duration) { p.maybe("admitted") }
+func (p *panicky) Stepped(scheduler.Step) { p.maybe("stepped") }
+func (p *panicky) Finished(scheduler.FinishReason, scheduler.Timings, error) {
+	p.maybe("finished")
+}
+
+func (p *panicky) maybe(on string) {
+	if p.on == on {
+		panic("boom")
+	}
+}
+
+// What a sampler can't handle fails its sequence alone.
+func TestSamplingError(t *testing.T) {
+	e := newFakeEngine(t)
+	nan := float32(0)
+	nan /= nan
+	e.fill = func(row []float32, tokens []int32) {
+		countUp(row, tokens)
+		if tokens[0] == 7 && len(tokens) > 3 {
+			for i := range row {
+				row[i] = nan
+			}
+		}
+	}
+	s := scheduler.New(e, scheduler.Options{})
+	defer s.Close()
+	good := submit(t, s, t.Context(), greedy(2, 5))
+	r := greedy(2, 5)
+	r.Prompt[0] = 7
+	bad := submit(t, s, t.Context(), r)
+	if _, last := read(t, bad); !errors.Is(last.Err, sample.ErrNoToken) {
+		t.Errorf("the bad sequence ended with %+v", last)
+	}
+	if tokens, last := read(t, good); len(tokens) != 5 || last.Err != nil {
+		t.Errorf("the good sequence got %v, %+v", tokens, last)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	e := newFakeEngine(t)
+	entered, proceed := gate(e)
+	s := scheduler.New(e, scheduler.Options{})
+	q := submit(t, s, t.Context(), greedy(3, 1))
+	<-entered
+
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Drain(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain within no time: %v", err)
+	}
+	if _, err := s.Submit(t.Context(), greedy(3, 1)); !errors.Is(err, scheduler.ErrStopped) {
+		t.Errorf("Submit while draining: %v", err)
+	}
+	proceed <- struct{}{}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Errorf("Drain: %s", err)
+	}
+	if tokens, last := read(t, q); len(tokens) != 1 || last.Finish != scheduler.FinishLength {
+		t.Errorf("got %v, %+v", tokens, last)
+	}
+	s.Close()
+	s.Close() // again does nothing
+}
+
+// Close cuts a step short.
+func TestCloseCutsStep(t *testing.T) {
+	e := newFakeEngine(t)
+	entered, _ := gate(e)
+	s := scheduler.New(e, scheduler.Options{MaxRunning: 1})
+	running := submit(t, s, t.Context(), greedy(3, 1))
+	waiting := submit(t, s, t.Context(), greedy(3, 1))
+	<-entered
+	s.Close()
+	for _, q := range []*scheduler.Sequence{running, waiting} {
+		if _, last := read(t, q); last.Finish != scheduler.FinishCanceled {
+			t.Errorf("ended with %+v", last)
+		}
+	}
+	if len(e.seqs) != 0 {
+		t.Errorf("%d sequences were not freed", len(e.seqs))
+	}
+}
+
+// recorded notes what an observer is told.
+type recorded struct {
+	mu  sync.Mutex
+	log []string
+}
+
+func (r *recorded) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
+
+func (r *recorded) Queued(n int)               { r.note("queued %d", n) }
+func (r *recorded) Rejected(err error)         { r.note("rejected: %s", err) }
+func (r *recorded) Admitted(d time.Duration)   { r.note("admitted after %s", d) }
+func (r *recorded) FirstToken(d time.Duration) { r.note("first token after %s", d) }
+func (r *recorded) NextToken(d time.Duration)  { r.note("next token after %s", d) }
+func (r *recorded) Stepped(st scheduler.Step)  { r.note("stepped %+v", st) }
+func (r *recorded) Finished(f scheduler.FinishReason, t scheduler.Timings, err error) {
+	r.note("finished %s after %s: %d, %d", f, t.Done.Sub(t.Queued), t.PromptTokens, t.GeneratedTokens)
+}
+
+// A step takes a second in this world, so times come out exact.
+func TestObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, o := newFakeEngine(t), &recorded{}
+		e.before = func(context.Context, *backend.Batch) error { time.Sleep(time.Second); return nil }
+		s := scheduler.New(e, scheduler.Options{MaxRunning: 1, Observer: o})
+		a := submit(t, s, t.Context(), greedy(20, 3))
+		synctest.Wait()
+		b := submit(t, s, t.Context(), greedy(3, 1))
+		if _, err := s.Submit(t.Context(), greedy(100, 1)); err == nil {
+			t.Error("a prompt of 100 tokens was accepted")
+		}
+		read(t, a)
+		read(t, b)
+		if err := s.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := []string{
+			"queued 20",
+			"admitted after 0s",
+			"queued 3",
+			"rejected: the prompt has 100 tokens and 1 are asked for, but the model's context is 64",
+			"stepped {Sequences:1 DecodeTokens:0 PrefillTokens:16 Duration:1s}",
+			"first token after 2s",
+			"stepped {Sequences:1 DecodeTokens:0 PrefillTokens:4 Duration:1s}",
+			"next token after 1s",
+			"stepped {Sequences:1 DecodeTokens:1 PrefillTokens:0 Duration:1s}",
+			"next token after 1s",
+			"finished length after 4s: 20, 3",
+			"stepped {Sequences:1 DecodeTokens:1 PrefillTokens:0 Duration:1s}",
+			"admitted after 4s",
+			"first token after 5s",
+			"finished length after 5s: 3, 1",
+			"stepped {Sequences:1 DecodeTokens:0 PrefillTokens:3 Duration:1s}",
+		}
+		if diff := cmp.Diff(want, o.log); diff != "" {
+			t.Errorf("the observer was told (-want +got):\n%s", diff)
+		}
+		got := a.Timings()
+		start := got.Queued
+		if diff := cmp.Diff(scheduler.Timings{
+			Queued: start, Started: start, FirstToken: start.Add(2 * time.Second), Done: start.Add(4 * time.Second),
+			PromptTokens: 20, GeneratedTokens: 3,
+		}, got); diff != "" {
+			t.Errorf("timings (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// The time after which to come back follows the pace at which sequences end.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine(t)
+		step := time.Second
+		e.before = func(context.Context, *backend.Batch) error { time.Sleep(step); return nil }
+		s := scheduler.New(e, scheduler.Options{MaxRunning: 2, MaxQueue: 6})
+		defer s.Close()
+		rejected := func() time.Duration {
+			t.Helper()
+			for range 8 {
+				submit(t, s, t.Context(), greedy(2, 4)) // takes four steps
+			}
+			synctest.Wait()
+			_, err := s.Submit(t.Context(), greedy(2, 4))
+			var full *scheduler.QueueFullError
+			if !errors.As(err, &full) || !errors.Is(err, scheduler.ErrQueueFull) || full.Waiting != 6 {
+				t.Fatalf("the ninth request: %v", err)
+			}
+			for st := s.Stats(); st.Running+st.Waiting > 0; st = s.Stats() {
+				time.Sleep(step)
+			}
+			return full.RetryAfter
+		}
+		if d := rejected(); d != 5*time.Second {
+			t.Errorf("with nothing to go by: %s", d)
+		}
+		// Two end every four seconds, so that three of six are gone, and a fourth
+		// for the one who asks, after 8 s.
+		if d := rejected(); d != 8*time.Second {
+			t.Errorf("at one step a second: %s", d)
+		}
+		step = time.Hour
+		rejected()
+		if d := rejected(); d != time.Minute {
+			t.Errorf("at one step an hour: %s", d)
+		}
+	})
+}
+
+// A step of one sequence allocates nothing; with more, only what it takes to
+// sample on several cores.
+func TestStepAllocations(t *testing.T) {
+	e := newFakeEngine(t)
+	e.context, e.capacity = 5000, 5000
+	s := scheduler.NewStepper(e, scheduler.Options{})
+	defer s.Close()
+	q := submit(t, s.Scheduler, t.Context(), greedy(1, 4000))
+	next := func() {
+		s.Step()
+		if _, err := s.Peek(q); err != nil {
+			t.Error(err)
+		}
+	}
+	next()
+	for _, q := range e.seqs {
+		q.tokens = slices.Grow(q.tokens, 5000)
+	}
+	if n := testing.AllocsPerRun(1000, next); n > 0 {
+		t.Errorf("%v allocations a step", n)
+	}
+}
