@@ -23,8 +23,13 @@ func testRandomSchedule(t *testing.T, h *harness) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		h.t = failer{t, rt}
-		defer func() { h.t = t }()
 		m := &schedule{harness: h, texts: texts, live: map[backend.SeqID]*history{}}
+		defer func() { // also when rapid gives an attempt up half way
+			h.t = t
+			for id := range m.live {
+				_ = h.kv.Free(id)
+			}
+		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"":         m.check,
 			"reserve":  m.doReserve,
@@ -36,6 +41,7 @@ func testRandomSchedule(t *testing.T, h *harness) {
 			"free":     m.doFree,
 		})
 		h.free(slices.Collect(maps.Keys(m.live))...)
+		clear(m.live)
 		if u := h.kv.Usage(); u.Reserved != 0 || u.Used != 0 || u.Sequences != 0 {
 			rt.Fatalf("usage after everything was freed: %+v", u)
 		}

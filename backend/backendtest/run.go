@@ -63,6 +63,7 @@ func testCancel(t *testing.T, h *harness) {
 		t.Errorf("Run with a cancelled context: %v", err)
 	}
 	h.wantLen(id, 10)
+	before := h.kv.Usage()
 	for i := range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*5*time.Microsecond)
 		err := h.Run(ctx, &batch)
@@ -75,6 +76,9 @@ func testCancel(t *testing.T, h *harness) {
 			t.Fatalf("Run past its deadline: %v", err)
 		}
 		h.wantLen(id, 10)
+		if now := h.kv.Usage(); now != before {
+			t.Fatalf("the usage went from %+v to %+v by a run that was undone", before, now)
+		}
 	}
 	h.same("after cancelled runs", h.extend(id, text[10:]), want[10:])
 }
@@ -100,7 +104,9 @@ func testClose(t *testing.T, h *harness) {
 	if err := h.Run(t.Context(), &backend.Batch{Spans: []backend.Span{{Seq: id, Pos: 100, Tokens: h.text(16, 1)}}}); err == nil {
 		t.Error("Run after Close succeeded")
 	}
-	if _, err := h.kv.Reserve(1); err == nil {
-		t.Error("Reserve after Close succeeded")
+	for _, n := range []int{0, 1} {
+		if _, err := h.kv.Reserve(n); err == nil {
+			t.Errorf("Reserve(%d) after Close succeeded", n)
+		}
 	}
 }

@@ -137,6 +137,9 @@ func (c *cache) Grow(id backend.SeqID, positions int) error {
 }
 
 func (c *cache) grow(s *sequence, positions int) error {
+	if c.arena == nil {
+		return errClosed
+	}
 	if positions < 0 || positions > c.context {
 		return fmt.Errorf("a sequence has 0 to %d positions", c.context)
 	}
@@ -224,7 +227,7 @@ func (c *cache) empty(id backend.SeqID, n int) (*sequence, error) {
 	return s, nil
 }
 
-// Usage implements backend.KV.
+// Usage implements backend.KV. It counts whole pages.
 func (c *cache) Usage() backend.KVUsage {
 	u := backend.KVUsage{
 		Capacity: len(c.refs) * pageTokens, Reserved: c.reserved * pageTokens,
