@@ -174,7 +174,7 @@ func FuzzStopStrings(f *testing.F) {
 	v := newVocabulary(f)
 	m := newModel(f, v)
 	f.Fuzz(func(t *testing.T, text, first, second string) {
-		if text == "" || len(text) > 90 || !utf8.ValidString(text+first+second) {
+		if text == "" || len(text) > 90 || !utf8.ValidString(text) || !utf8.ValidString(first) || !utf8.ValidString(second) {
 			t.Skip()
 		}
 		var stops []string
