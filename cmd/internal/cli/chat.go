@@ -215,7 +215,7 @@ func readMessage(in *os.File, editor *term.Terminal) (string, error) {
 		return "", err
 	}
 	defer term.Restore(int(in.Fd()), old)
-	if width, height, err := term.GetSize(int(in.Fd())); err == nil {
+	if width, height, err := term.GetSize(int(in.Fd())); err == nil && width > 0 {
 		_ = editor.SetSize(width, height) // a wrong size only looks bad
 	}
 	editor.SetBracketedPasteMode(true)

@@ -205,6 +205,9 @@ func (a answer) speed() float64 {
 
 // stats is the line shown below an answer.
 func (a answer) stats() string {
+	if a.FirstToken == 0 {
+		return fmt.Sprintf("an empty answer (%d tokens)", a.Tokens)
+	}
 	if s := a.speed(); s > 0 {
 		return fmt.Sprintf("%d tokens, %.0f tokens/s, first after %s", a.Tokens, s, a.FirstToken.Round(time.Millisecond))
 	}

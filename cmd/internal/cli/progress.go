@@ -73,6 +73,9 @@ func (p *progress) line(now time.Time, done, total int64) string {
 	if total == 0 {
 		return p.phase
 	}
+	if done == 0 {
+		return p.phase + " " + registry.FormatBytes(total)
+	}
 	s := fmt.Sprintf("%s %s of %s", p.phase, registry.FormatBytes(done), registry.FormatBytes(total))
 	took := now.Sub(p.started).Seconds()
 	if moved := done - p.base; moved > 0 && took > 0.3 {
