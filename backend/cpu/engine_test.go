@@ -145,7 +145,7 @@ func TestLoadOptions(t *testing.T) {
 	var progress []float64
 	e := loadEngine(t, c, backend.LoadOptions{Context: 100, KVTokens: 130, MaxBatchTokens: 9, KVType: "f32", Threads: 1,
 		Progress: func(f float64) { progress = append(progress, f) }})
-	if e.Context() != 100 || e.MaxBatchTokens() != 9 || e.KV().Usage().Capacity != 192 || e.KV().Usage().BytesPerToken != 2*2*2*64*4 {
+	if e.Context() != 100 || e.MaxBatchTokens() != 9 || e.KV().Usage().Capacity != 192 || e.KV().Usage().BytesPerToken != 2*2*2*32*4 {
 		t.Errorf("context %d, batch %d, kv %+v", e.Context(), e.MaxBatchTokens(), e.KV().Usage())
 	}
 	if !slices.IsSorted(progress) || len(progress) < 10 || progress[len(progress)-1] != 1 {

@@ -50,7 +50,7 @@ func randomTensor(r *rand.Rand, name string, t tensor.Type, shape ...int) tensor
 // writeQuantized writes a llama of two layers whose weights are of many types.
 func writeQuantized(t testing.TB) string {
 	t.Helper()
-	const hidden, ffn, heads, kvHeads, headDim, vocab = 256, 512, 4, 2, 64, 300
+	const hidden, ffn, heads, kvHeads, headDim, vocab = 256, 256, 4, 2, 32, 264
 	r := rand.New(rand.NewPCG(1, 2))
 	w := gguf.NewWriter()
 	w.Set("general.architecture", "llama")
