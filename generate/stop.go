@@ -40,11 +40,9 @@ func newStops(texts []string) ([]stop, error) {
 	return stops, nil
 }
 
-// next takes a byte and reports whether the input now ends with the stop string.
+// next takes a byte and reports whether the input now ends with the stop string;
+// then there is no next.
 func (s *stop) next(c byte) bool {
-	if s.matched == len(s.text) {
-		s.matched = int(s.borders[s.matched-1])
-	}
 	for s.matched > 0 && s.text[s.matched] != c {
 		s.matched = int(s.borders[s.matched-1])
 	}

@@ -170,6 +170,7 @@ func TestHostileStopString(t *testing.T) {
 func FuzzStopStrings(f *testing.F) {
 	f.Add("one two three", "tw", " three")
 	f.Add("aaaabaaab", "aab", "aaaa")
+	f.Add("aaab", "aab", "")
 	f.Add("é🙂", "🙂", "é")
 	v := newVocabulary(f)
 	m := newModel(f, v)

@@ -26,10 +26,8 @@ type text struct {
 // span is a token with the place of its text in the answer.
 type span struct {
 	choice     sample.Choice
-	start, end int // end is unknown until there is text
+	start, end int // equal until there is text
 }
-
-const unknown = -1
 
 func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool) *text {
 	return &text{decoder: t.NewDecoder(true), stops: stops, includeStop: includeStop}
@@ -38,7 +36,8 @@ func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool) *text {
 // push takes a token and returns what can be shown now. A stop string can't end
 // the answer in the text of a token for which search is false.
 func (t *text) push(c sample.Choice, search bool) Delta {
-	t.tokens = append(t.tokens, span{c, t.shown + len(t.held), unknown})
+	at := t.shown + len(t.held)
+	t.tokens = append(t.tokens, span{c, at, at})
 	return t.add(t.decoder.Push(c.Token), search)
 }
 
@@ -51,10 +50,6 @@ func (t *text) end(search bool) Delta {
 	rest := t.show(len(t.held))
 	d.Text += rest.Text
 	d.Tokens = append(d.Tokens, rest.Tokens...)
-	for _, s := range t.tokens { // without text, at the very end
-		d.Tokens = append(d.Tokens, Token{s.choice})
-	}
-	t.tokens = nil
 	return d
 }
 
@@ -66,7 +61,7 @@ func (t *text) add(s string, search bool) Delta {
 	}
 	from := len(t.held)
 	t.held += s
-	for i := len(t.tokens) - 1; i >= 0 && t.tokens[i].end == unknown; i-- {
+	for i := len(t.tokens) - 1; i >= 0 && t.tokens[i].end == t.tokens[i].start; i-- {
 		t.tokens[i].end = t.shown + len(t.held)
 	}
 	keep := 0
@@ -100,7 +95,7 @@ func (t *text) show(n int) Delta {
 	t.held = t.held[n:]
 	t.shown += n
 	i := 0
-	for i < len(t.tokens) && t.tokens[i].end != unknown && t.tokens[i].end <= t.shown {
+	for i < len(t.tokens) && t.tokens[i].end <= t.shown {
 		d.Tokens = append(d.Tokens, Token{t.tokens[i].choice})
 		i++
 	}
