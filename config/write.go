@@ -29,19 +29,19 @@ func (c *Config) writeSection(w *bufio.Writer, v reflect.Value, path, indent str
 		fmt.Fprintf(w, "%s%s:", indent, f.key)
 		switch {
 		case fv.Kind() == reflect.Struct:
-			w.WriteString("\n")
+			fmt.Fprint(w, "\n")
 			c.writeSection(w, fv, key, strings.ReplaceAll(indent, "-", " ")+"  ")
 		case fv.Kind() == reflect.Slice && fv.Type().Elem().Kind() == reflect.Struct && fv.Len() > 0:
-			w.WriteString("\n")
+			fmt.Fprint(w, "\n")
 			for j := range fv.Len() {
 				c.writeSection(w, fv.Index(j), fmt.Sprintf("%s[%d]", key, j), strings.ReplaceAll(indent, "-", " ")+"  - ")
 			}
 		default:
-			w.WriteString(" " + FormatYAML(fv.Interface()))
+			fmt.Fprint(w, " "+FormatYAML(fv.Interface()))
 			if o := c.origins[key]; o.from != "" {
-				w.WriteString("  # from " + o.from)
+				fmt.Fprint(w, "  # from "+o.from)
 			}
-			w.WriteString("\n")
+			fmt.Fprint(w, "\n")
 		}
 	}
 }

@@ -142,6 +142,7 @@ func (l listing) choose(r Ref) ([]hubItem, error) {
 	for _, m := range models {
 		slices.SortFunc(m, func(a, b hubItem) int { return strings.Compare(a.Name, b.Name) })
 	}
+	slices.SortFunc(models, func(a, b []hubItem) int { return strings.Compare(a[0].Name, b[0].Name) })
 	wanted := slices.DeleteFunc(slices.Clone(models), func(m []hubItem) bool {
 		if r.File != "" {
 			return !slices.ContainsFunc(m, func(f hubItem) bool { return f.Name == r.File })

@@ -73,32 +73,32 @@ func parseRef(name string, entries []Entry) (Ref, error) {
 }
 
 func parseHub(rest string) (Ref, error) {
-	bad := func(why string) (Ref, error) {
-		return Ref{}, fmt.Errorf("hf:%s is not a model of a hub: %s (write hf:org/repo/file.gguf or hf:org/repo)", rest, why)
+	bad := func(why string) error {
+		return fmt.Errorf("hf:%s is not a model of a hub: %s (write hf:org/repo/file.gguf or hf:org/repo)", rest, why)
 	}
 	path, revision, hasRevision := strings.Cut(rest, "@")
 	parts := strings.Split(path, "/")
 	if len(parts) < 2 {
-		return bad("it needs an organisation and a repository")
+		return Ref{}, bad("it needs an organisation and a repository")
 	}
 	for _, p := range parts[:2] {
 		if !hubName.MatchString(p) {
-			return bad(fmt.Sprintf("%q can't be a name there", p))
+			return Ref{}, bad(fmt.Sprintf("%q can't be a name there", p))
 		}
 	}
 	for _, p := range parts[2:] {
 		if !hubFile.MatchString(p) {
-			return bad(fmt.Sprintf("%q can't be a file name there", p))
+			return Ref{}, bad(fmt.Sprintf("%q can't be a file name there", p))
 		}
 	}
 	file := strings.Join(parts[2:], "/")
 	if file != "" && !strings.HasSuffix(file, ".gguf") {
-		return bad("the file must be a .gguf")
+		return Ref{}, bad("the file must be a .gguf")
 	}
 	if hasRevision {
 		for p := range strings.SplitSeq(revision, "/") {
 			if !hubRevision.MatchString(p) {
-				return bad(fmt.Sprintf("%q can't be a revision", revision))
+				return Ref{}, bad(fmt.Sprintf("%q can't be a revision", revision))
 			}
 		}
 	}

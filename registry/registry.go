@@ -27,7 +27,7 @@ import (
 	"time"
 )
 
-// ErrNotPulled: the name is sound, but the model isn't on this machine yet.
+// ErrNotPulled says that a name is sound, but the model isn't on this machine yet.
 var ErrNotPulled = errors.New("the model isn't on this machine yet")
 
 // Home is the folder for models and state: INFERFLUX_HOME, or ~/.inferflux.

@@ -228,7 +228,7 @@ func readPrompt(ctx context.Context, e backend.Engine, rng *rand.Rand, n int) (t
 	if err != nil {
 		return 0, err
 	}
-	defer e.KV().Free(seq)
+	defer func() { _ = e.KV().Free(seq) }() // it is known: it was just reserved
 	prompt := make([]int32, n)
 	for i := range prompt {
 		prompt[i] = rng.Int32N(int32(e.Model().Vocab))

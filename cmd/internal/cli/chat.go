@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,7 +83,7 @@ func (t *conversation) say(ctx context.Context, text string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	before := t.request.Messages
-	t.request.Messages = append(before[:len(before):len(before)], message{"user", text})
+	t.request.Messages = append(slices.Clone(before), message{"user", text})
 	terminal, endsLine := isTerminal(t.out), false
 	got, err := t.client.generate(ctx, "/v1/chat/completions", t.request, func(piece string) {
 		if terminal {
@@ -214,7 +215,7 @@ func readMessage(in *os.File, editor *term.Terminal) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer term.Restore(int(in.Fd()), old)
+	defer func() { _ = term.Restore(int(in.Fd()), old) }() // what could be done about it?
 	if width, height, err := term.GetSize(int(in.Fd())); err == nil && width > 0 {
 		_ = editor.SetSize(width, height) // a wrong size only looks bad
 	}

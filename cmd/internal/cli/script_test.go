@@ -3,12 +3,13 @@ package cli_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector, a second for each command otherwise
 			e.Setenv("INFERFLUX_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("INFERFLUX_SERVER", "127.0.0.1:1") // not one that happens to run here
 			e.Values[serverKey{}] = &running{}
@@ -139,8 +141,9 @@ func try(ts *testscript.TestScript, _ bool, args []string) {
 	want := args[0]
 	err := ts.Exec(args[1], args[2:]...)
 	got := "0"
-	if e, ok := err.(*exec.ExitError); ok {
-		got = strings.TrimPrefix(e.Error(), "exit status ")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = strconv.Itoa(exit.ExitCode())
 	} else if err != nil {
 		ts.Fatalf("%v", err)
 	}
