@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -277,18 +278,20 @@ func waitReady(ctx context.Context, c *client, ended <-chan error) (servedModel,
 }
 
 func (q *quick) next() {
-	serve := "inferctl serve"
+	// As it was called: "bin/inferctl" in a clone whose bin isn't on the PATH.
+	program := "inferctl"
+	if strings.ContainsRune(os.Args[0], os.PathSeparator) {
+		program = os.Args[0]
+	}
+	serve := program + " serve"
 	if q.model != quickModel {
 		serve += " --model " + q.model
 	}
-	fmt.Fprintf(q.out, `
-That was your own machine. Next:
-
-  %-28s serve it, for OpenAI clients at http://127.0.0.1:8080/v1
-  %-28s talk to it, from another terminal
-  %-28s what else this machine can compute with
-  %-28s how fast it is
-
-The server has stopped again; the model stays in %s.
-`, serve, "inferctl chat", "inferctl backends", "inferctl bench", q.store.Dir())
+	fmt.Fprint(q.out, "\nThat was your own machine. Next:\n\n")
+	t := newTable("  "+serve, "serve it, for OpenAI clients at http://127.0.0.1:8080/v1")
+	t.add("  "+program+" chat", "talk to it, from another terminal")
+	t.add("  "+program+" backends", "what else this machine can compute with")
+	t.add("  "+program+" bench", "how fast it is")
+	t.write(q.out)
+	fmt.Fprintf(q.out, "\nThe server has stopped again; the model stays in %s.\n", q.store.Dir())
 }
