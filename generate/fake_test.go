@@ -237,7 +237,7 @@ func read(t testing.TB, s *generate.Stream) (a answer, deltas []generate.Delta) 
 	t.Helper()
 	for {
 		d, err := s.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			a.usage = s.Usage()
 			return a, deltas
 		}

@@ -97,7 +97,7 @@ func TestManyStreams(t *testing.T) {
 			got := ""
 			for {
 				d, err := s.Next()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil {
@@ -141,10 +141,10 @@ func TestStreamEnds(t *testing.T) {
 			_, err = s.Next()
 		}
 		// The answer may have been quicker than the cancellation.
-		if !errors.Is(err, context.Canceled) && err != io.EOF {
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
 			t.Errorf("Next: %v", err)
 		}
-		if _, err := s.Next(); err != io.EOF {
+		if _, err := s.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("Next after the end: %v", err)
 		}
 		freed(t, m)
@@ -190,7 +190,7 @@ func TestStreamEnds(t *testing.T) {
 		if _, err := s.Next(); !errors.Is(err, p.failing) {
 			t.Errorf("Next: %v", err)
 		}
-		if _, err := s.Next(); err != io.EOF {
+		if _, err := s.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("Next after the end: %v", err)
 		}
 		freed(t, m)

@@ -36,7 +36,7 @@ func read(t testing.TB, q *scheduler.Sequence) (tokens []int32, last scheduler.E
 	t.Helper()
 	for {
 		e, err := q.Next(context.Background())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return tokens, last
 		}
 		if err != nil {
@@ -144,7 +144,7 @@ func TestSlowReader(t *testing.T) {
 	if tokens, _ := read(t, slow); len(tokens) != 50 || tokens[49] != 53 {
 		t.Errorf("the slow reader got %v", tokens)
 	}
-	if _, err := slow.Next(t.Context()); err != io.EOF {
+	if _, err := slow.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("Next after the last event: %v", err)
 	}
 }
