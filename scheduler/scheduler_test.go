@@ -402,10 +402,12 @@ func TestRetryAfter(t *testing.T) {
 		defer s.Close()
 		rejected := func() time.Duration {
 			t.Helper()
-			for range 8 {
+			for i := range 8 {
 				submit(t, s, t.Context(), greedy(2, 4)) // takes four steps
+				for i == 1 && s.Stats().Running < 2 {
+					time.Sleep(step)
+				}
 			}
-			synctest.Wait()
 			_, err := s.Submit(t.Context(), greedy(2, 4))
 			var full *scheduler.QueueFullError
 			if !errors.As(err, &full) || !errors.Is(err, scheduler.ErrQueueFull) || full.Waiting != 6 {
