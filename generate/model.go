@@ -120,7 +120,8 @@ type Request struct {
 	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
 }
 
-// Generate starts an answer. It ends when ctx does. Errors are those of
+// Generate starts an answer. It ends when ctx does. A stop string that is empty or
+// not UTF-8 is a scheduler.ErrInvalidRequest; the other errors are those of
 // [scheduler.Scheduler.Submit].
 func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 	stops, err := newStops(r.Stop)
