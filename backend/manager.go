@@ -68,21 +68,20 @@ func NewManager(s Settings) (*Manager, error) {
 		m.backends[name] = b
 	}
 	for _, name := range slices.Concat(s.Priority, s.Disabled) {
-		if _, known := m.find(name); !known {
+		if !m.knows(name) {
 			return nil, m.unknown(name)
 		}
 	}
 	return m, nil
 }
 
-// find returns the backend, nil if this build lacks it, and whether the name
-// means anything at all.
-func (m *Manager) find(name string) (b Backend, known bool) {
-	if b, ok := m.backends[name]; ok {
-		return b, true
+// knows reports whether a name is that of a backend, in this build or not.
+func (m *Manager) knows(name string) bool {
+	if _, built := m.backends[name]; built {
+		return true
 	}
-	_, known = notBuilt(name)
-	return nil, known
+	_, known := notBuilt(name)
+	return known
 }
 
 // names lists every known backend, in order of priority, then by name.
@@ -184,7 +183,7 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadRequest) (Choice, error) {
 	order := m.priority
 	if r.Backend != "" {
-		if _, known := m.find(r.Backend); !known {
+		if !m.knows(r.Backend) {
 			return Choice{}, m.unknown(r.Backend)
 		}
 		order = []string{r.Backend}

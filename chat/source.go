@@ -21,7 +21,7 @@ func FromGGUF(md checkpoint.Metadata, bos, eos string) (*Template, error) {
 	toolUse, _ := md.String(key + ".tool_use")
 	source, ok := md.String(key)
 	if !ok {
-		source, ok = md.String(key + ".default")
+		source, _ = md.String(key + ".default")
 	}
 	return fromNamed(source, toolUse, bos, eos)
 }

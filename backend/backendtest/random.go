@@ -113,7 +113,7 @@ func (m *schedule) doTruncate(rt *rapid.T) {
 }
 
 func (m *schedule) doRun(rt *rapid.T) {
-	spans, _ := m.spans(rt)
+	spans := m.spans(rt)
 	if len(spans) == 0 {
 		rt.Skip("nothing to run")
 	}
@@ -134,8 +134,8 @@ func (m *schedule) doRun(rt *rapid.T) {
 }
 
 // spans draws a batch over some of the sequences.
-func (m *schedule) spans(rt *rapid.T) (spans []backend.Span, budget int) {
-	budget = m.MaxBatchTokens()
+func (m *schedule) spans(rt *rapid.T) (spans []backend.Span) {
+	budget := m.MaxBatchTokens()
 	single := !m.caps.MixedBatch && rapid.Bool().Draw(rt, "decode")
 	for _, id := range slices.Sorted(maps.Keys(m.live)) {
 		s := m.live[id]
@@ -155,11 +155,11 @@ func (m *schedule) spans(rt *rapid.T) (spans []backend.Span, budget int) {
 		spans = append(spans, backend.Span{Seq: id, Pos: s.len, Tokens: m.texts[s.text][s.len : s.len+n],
 			Want: backend.LogitsWanted(rapid.IntRange(0, 2).Draw(rt, "want"))})
 	}
-	return spans, budget
+	return spans
 }
 
 func (m *schedule) doWrong(rt *rapid.T) {
-	spans, _ := m.spans(rt)
+	spans := m.spans(rt)
 	if len(spans) == 0 {
 		rt.Skip("nothing to run")
 	}

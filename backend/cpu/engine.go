@@ -130,12 +130,13 @@ func kvSize(cfg model.Config, shape kvShape, weights int64, o backend.LoadOption
 		context = o.Context
 	}
 	total, available := memory()
-	if o.KVTokens > 0 {
+	switch {
+	case o.KVTokens > 0:
 		pages = pagesFor(o.KVTokens)
-	} else if total > 0 {
+	case total > 0:
 		room := max(available-int(weights), 0) / 2
 		pages = min(room/shape.pageBytes(), defaultContexts*pagesFor(context))
-	} else {
+	default:
 		pages = pagesFor(context)
 	}
 	if pages < pagesFor(context) {

@@ -55,12 +55,8 @@ func (x *execution) params(fn string, args []any, kwargs *Dict, required int, na
 // given reports whether a parameter has a value other than None.
 func given(v any) bool { return v != absent{} && v != nil }
 
-func (x *execution) boolean(v any, otherwise bool) bool {
-	if v == (absent{}) {
-		return otherwise
-	}
-	return truth(v)
-}
+// flag is a boolean parameter, false when left out.
+func flag(v any) bool { return v != absent{} && truth(v) }
 
 func (x *execution) integer(v any, otherwise int64) int64 {
 	if v == (absent{}) {

@@ -377,13 +377,14 @@ func (x *execution) callMacro(def *macroDef, defined *scope, args []any, kwargs 
 	given := make(map[string]any)
 	for i, k := range kwargs.keys {
 		name := k.(string)
-		if j := slices.Index(def.params, name); j >= len(args) {
+		switch j := slices.Index(def.params, name); {
+		case j >= len(args):
 			given[name] = kwargs.values[i]
-		} else if j >= 0 {
+		case j >= 0:
 			x.failf("macro '%s' got multiple values for argument '%s'", def.name, name)
-		} else if name == "caller" && def.usesCaller {
+		case name == "caller" && def.usesCaller:
 			x.scope.set("caller", kwargs.values[i])
-		} else {
+		default:
 			rest.set(name, kwargs.values[i])
 		}
 	}

@@ -104,7 +104,7 @@ func filterCenter(x *execution, args []any, kwargs *Dict) any {
 func filterDefault(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("default", args, kwargs, 1, "value", "default_value", "boolean")
 	_, isUndefined := a[0].(*undefined)
-	if isUndefined || x.boolean(a[2], false) && !truth(a[0]) {
+	if isUndefined || flag(a[2]) && !truth(a[0]) {
 		if a[1] == (absent{}) {
 			return ""
 		}
@@ -194,7 +194,7 @@ func filterIndent(x *execution, args []any, kwargs *Dict) any {
 	if !ok {
 		pad = x.repeat(" ", x.integer(a[1], 4))
 	}
-	blank := x.boolean(a[3], false)
+	blank := flag(a[3])
 	// Jinja adds a newline so that text that ends with one keeps it.
 	lines := splitLines(s+"\n", false)
 	for i := range lines {
@@ -204,7 +204,7 @@ func filterIndent(x *execution, args []any, kwargs *Dict) any {
 		}
 	}
 	s = strings.Join(lines, "\n")
-	if x.boolean(a[2], false) {
+	if flag(a[2]) {
 		s = pad + s
 	}
 	return like(a[0], s)
@@ -301,7 +301,7 @@ func filterTruncate(x *execution, args []any, kwargs *Dict) any {
 		return a[0]
 	}
 	cut := string(runes[:keep])
-	if !x.boolean(a[2], false) {
+	if !flag(a[2]) {
 		if i := strings.LastIndexByte(cut, ' '); i >= 0 {
 			cut = cut[:i]
 		}

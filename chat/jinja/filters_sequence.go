@@ -78,10 +78,10 @@ func filterDictsort(x *execution, args []any, kwargs *Dict) any {
 	}
 	keys := make([]any, len(by))
 	for i, k := range by {
-		keys[i] = folded(k, x.boolean(a[1], false))
+		keys[i] = folded(k, flag(a[1]))
 	}
 	items := d.items()
-	x.sortBy(items, keys, x.boolean(a[3], false))
+	x.sortBy(items, keys, flag(a[3]))
 	return NewList(items...)
 }
 
@@ -138,7 +138,7 @@ func (x *execution) getter(path any, otherwise any) func(any) any {
 func filterGroupby(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("groupby", args, kwargs, 2, "value", "attribute", "default", "case_sensitive")
 	get := x.getter(a[1], a[2])
-	sensitive := x.boolean(a[3], false)
+	sensitive := flag(a[3])
 	items := slices.Clone(x.iterate(a[0]))
 	keys := make([]any, len(items))
 	for i, item := range items {
@@ -257,7 +257,7 @@ func selection(name string, byAttribute, wanted bool) builtin {
 			get = x.getter(rest[0], absent{})
 			rest = rest[1:]
 		}
-		test := func(v any) bool { return truth(v) }
+		test := truth
 		if len(rest) > 0 {
 			t := find(testTable, "test", x.need(rest[0]))
 			test = func(v any) bool { return truth(t(x, append([]any{v}, rest[1:]...), kwargs)) }
@@ -282,7 +282,7 @@ func extremum(name string, sign int) builtin {
 			return &undefined{"No aggregated item, sequence was empty."}
 		}
 		op := map[int]string{1: ">", -1: "<"}[sign]
-		sensitive := x.boolean(a[1], false)
+		sensitive := flag(a[1])
 		best := items[0]
 		key := folded(get(best), sensitive)
 		for _, item := range items[1:] {
@@ -335,7 +335,7 @@ func filterSlice(x *execution, args []any, kwargs *Dict) any {
 
 func filterSort(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("sort", args, kwargs, 1, "value", "reverse", "case_sensitive", "attribute")
-	sensitive := x.boolean(a[2], false)
+	sensitive := flag(a[2])
 	items := slices.Clone(x.iterate(a[0]))
 	gets := []func(any) any{x.getter(a[3], absent{})}
 	if s, ok := text(a[3]); ok && strings.Contains(s, ",") {
@@ -355,7 +355,7 @@ func filterSort(x *execution, args []any, kwargs *Dict) any {
 			keys[i] = NewList(parts...)
 		}
 	}
-	x.sortBy(items, keys, x.boolean(a[1], false))
+	x.sortBy(items, keys, flag(a[1]))
 	return NewList(items...)
 }
 
@@ -379,7 +379,7 @@ func filterUnique(x *execution, args []any, kwargs *Dict) any {
 	seen := new(Dict)
 	var kept []any
 	for _, item := range x.iterate(a[0]) {
-		key := folded(get(item), x.boolean(a[1], false))
+		key := folded(get(item), flag(a[1]))
 		x.checkKey(key)
 		if _, ok := seen.get(key); !ok {
 			x.setKey(seen, key, nil)

@@ -96,8 +96,8 @@ func filterFromJSON(x *execution, args []any, kwargs *Dict) any {
 func filterToJSON(x *execution, args []any, kwargs *Dict) any {
 	a := x.params("tojson", args, kwargs, 1, "x", "ensure_ascii", "indent", "separators", "sort_keys")
 	w := &jsonWriter{x: x, comma: ", ", colon: ": "}
-	w.ascii = x.boolean(a[1], false)
-	w.sorted = x.boolean(a[4], false)
+	w.ascii = flag(a[1])
+	w.sorted = flag(a[4])
 	if given(a[2]) {
 		w.comma = ","
 		w.indented = true

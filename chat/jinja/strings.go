@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"unicode"
@@ -262,7 +263,7 @@ func isLineBreak(r rune) bool {
 
 func methodSplitlines(x *execution, args []any, kwargs *Dict) any {
 	s, a := x.receiver("splitlines", args, kwargs, 0, "keepends")
-	return x.list(args[0], splitLines(s, x.boolean(a[0], false)))
+	return x.list(args[0], splitLines(s, flag(a[0])))
 }
 
 func methodPartition(x *execution, args []any, kwargs *Dict) any {
@@ -358,7 +359,7 @@ func upper(s string) string { return strings.ReplaceAll(strings.ToUpper(s), "ß"
 
 func capitalize(s string) string {
 	_, n := utf8.DecodeRuneInString(s)
-	return string(toTitle(s[:n])) + strings.ToLower(s[n:])
+	return toTitle(s[:n]) + strings.ToLower(s[n:])
 }
 
 func toTitle(s string) string { return strings.ReplaceAll(strings.ToTitle(s), "ß", "Ss") }
@@ -394,7 +395,7 @@ func parseFloat(s string) (float64, bool) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(strings.ReplaceAll(s, "_", ""), 64)
-	if e, ok := err.(*strconv.NumError); ok && e.Err == strconv.ErrRange {
+	if errors.Is(err, strconv.ErrRange) {
 		err = nil
 	}
 	return f, err == nil

@@ -85,14 +85,6 @@ func (a *asm) v(i int) string {
 	return fmt.Sprintf("Y%d", i)
 }
 
-// half is the register of half a vector's size that is the lower half of v.
-func half(v string) string {
-	if v[0] == 'Z' {
-		return "Y" + v[1:]
-	}
-	return "X" + v[1:]
-}
-
 func mem(offset int, base string) string { return fmt.Sprintf("%d(%s)", offset, base) }
 
 // op writes an instruction, operands in the order of Go's assembler: sources
@@ -110,9 +102,7 @@ func (a *asm) op(name string, args ...any) {
 	fmt.Fprintf(&a.text, "\t%s %s\n", name, strings.Join(s, ", "))
 }
 
-func (a *asm) comment(format string, args ...any) {
-	fmt.Fprintf(&a.text, "\t// "+format+"\n", args...)
-}
+func (a *asm) comment(text string) { fmt.Fprintf(&a.text, "\t// %s\n", text) }
 
 // label makes a label unique in the file.
 func (a *asm) label(name string) string {
@@ -157,8 +147,8 @@ func (a *asm) kernelSet() string {
 			b.WriteString("\t},\n")
 			open = ""
 		}
-		switch {
-		case e.index == "":
+		switch e.index {
+		case "":
 			fmt.Fprintf(&b, "\t%s: %s,\n", e.field, e.function)
 		default:
 			if open == "" {
