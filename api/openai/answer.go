@@ -31,10 +31,20 @@ func (a *API) generate(e endpoint) http.HandlerFunc {
 			answer.Param = "prompt"
 		}
 		if answer.Status == http.StatusInternalServerError {
-			a.log.ErrorContext(r.Context(), "a request failed", "path", r.URL.Path, "error", err)
+			a.logFailure(r.Context(), err)
 		}
 		answer.Write(w)
 	}
+}
+
+// logFailure logs an error that isn't the client's, with the stack of a panic.
+func (a *API) logFailure(ctx context.Context, err error) {
+	attrs := []any{"error", err}
+	var panicked *scheduler.PanicError
+	if errors.As(err, &panicked) {
+		attrs = append(attrs, "stack", string(panicked.Stack))
+	}
+	a.log.ErrorContext(ctx, "an answer failed", attrs...)
 }
 
 // handle answers a request. It returns an error only as long as nothing was

@@ -13,6 +13,7 @@ import (
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/sample"
 	"github.com/inferflux/inferflux/scheduler"
 )
 
@@ -102,6 +103,7 @@ func asError(err error) *Error {
 		tooLong   *scheduler.ContextLengthError
 		template  *chat.TemplateError
 		backendNo *backend.UnavailableError
+		sampling  *sample.ParamError
 	)
 	switch {
 	case errors.As(err, &own):
@@ -141,6 +143,10 @@ func asError(err error) *Error {
 		e := badRequest("messages", "%s", err)
 		e.Code = "context_length_exceeded"
 		return e
+	case errors.As(err, &sampling):
+		return badRequest(sampling.Param, "%s", sampling)
+	case errors.Is(err, scheduler.ErrInvalidRequest):
+		return badRequest("", "%s", err)
 	case errors.Is(err, generate.ErrNoTemplate):
 		return badRequest("messages", "%s", err)
 	case errors.As(err, &template):

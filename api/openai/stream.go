@@ -70,7 +70,7 @@ func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter
 				return err
 			}
 			if asError(err).Status == http.StatusInternalServerError {
-				a.log.ErrorContext(ctx, "a stream failed", "error", err)
+				a.logFailure(ctx, err)
 			}
 			_ = events.fail(asError(err)) // the stream ends either way
 			return nil
