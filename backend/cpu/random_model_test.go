@@ -56,7 +56,7 @@ func writeQuantized(t testing.TB) string {
 	w.Set("general.architecture", "llama")
 	w.Set("general.name", "random quantized llama")
 	for key, v := range map[string]uint32{"context_length": 512, "embedding_length": hidden, "block_count": 2, "feed_forward_length": ffn,
-		"attention.head_count": heads, "attention.head_count_kv": kvHeads, "rope.dimension_count": headDim} {
+		"attention.head_count": heads, "attention.head_count_kv": kvHeads, "rope.dimension_count": headDim, "attention.key_length": headDim, "attention.value_length": headDim} {
 		w.Set("llama."+key, v)
 	}
 	w.Set("llama.attention.layer_norm_rms_epsilon", float32(1e-5))
