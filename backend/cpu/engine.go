@@ -11,6 +11,7 @@ import (
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/tensor"
 )
 
 // Engine implements backend.Engine.
@@ -100,11 +101,14 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
 	shape := kvShape{layers: cfg.Layers, heads: cfg.KVHeads, headDim: cfg.HeadDim}
 	switch kvType {
-	case "", "f16":
+	case "", "auto":
+		// Whoever keeps weights in 32 bits wants the precision.
+		shape.f16 = cfg.Quantization != tensor.F32.String()
+	case "f16":
 		shape.f16 = true
 	case "f32":
 	default:
-		return shape, fmt.Errorf("kv type %q: expected f16 or f32", kvType)
+		return shape, fmt.Errorf("kv type %q: expected auto, f16 or f32", kvType)
 	}
 	const most = 1 << 30
 	if shape.pageBytes() > most {

@@ -106,7 +106,7 @@ func runChunked(t testing.TB, e backend.Engine, tokens []int32, chunk int) [][]f
 func TestLogitsEqualTransformers(t *testing.T) {
 	for _, name := range []string{"llama-mha", "llama-gqa-tied", "llama3-rope", "llama-linear-bias", "mistral-window"} {
 		tokens, want := reference(t, name)
-		for kv, bound := range map[string]float64{"f32": 1e-3, "f16": 2e-2} {
+		for kv, bound := range map[string]float64{"auto": 1e-3, "f16": 2e-2} {
 			t.Run(name+"/"+kv, func(t *testing.T) {
 				e := loadEngine(t, openFixture(t, name), backend.LoadOptions{KVType: kv})
 				for _, chunk := range []int{len(tokens), 7, 1} {

@@ -113,7 +113,7 @@ median and the standard deviation in tokens per second.`,
 	f.IntVarP(&o.repetitions, "repetitions", "r", 5, "how often to run each test")
 	f.IntVarP(&o.batch, "batch", "b", 512, "largest number of tokens in a step")
 	f.IntVar(&o.parallel, "parallel", 1, "sequences that generate together")
-	f.StringVar(&o.kvType, "kv-type", "f16", "number format of the KV cache: f16 or f32")
+	f.StringVar(&o.kvType, "kv-type", "auto", "number format of the KV cache: auto, f16 or f32")
 	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.BoolVar(&asJSON, "json", false, "the same as --output json")
 	return cmd
@@ -148,8 +148,8 @@ func (o *benchOptions) check() error {
 	if o.parallel > o.batch {
 		return usagef("--parallel (%d) must not exceed --batch (%d): each sequence needs a token a step", o.parallel, o.batch)
 	}
-	if o.kvType != "f16" && o.kvType != "f32" {
-		return usagef("--kv-type must be f16 or f32, not %q", o.kvType)
+	if !slices.Contains([]string{"auto", "f16", "f32"}, o.kvType) {
+		return usagef("--kv-type must be auto, f16 or f32, not %q", o.kvType)
 	}
 	isZero := func(n int) bool { return n == 0 }
 	o.prompts = slices.DeleteFunc(o.prompts, isZero)
