@@ -70,8 +70,7 @@ generate: ## Write the files that are made from code (docs/Configuration.md, con
 
 cross: ## Build for linux and darwin, amd64 and arm64
 	@set -e; for p in $(PLATFORMS); do echo "building for $$p"; \
-	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/inferfluxd; \
-	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...; done
+	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./...; done
 
 clean: ## Remove what the other targets made here (models under ~/.inferflux stay)
 	@rm -rf $(BIN) $(CACHE) $(NODE_CLIENT)/node_modules
