@@ -16,7 +16,7 @@ import (
 // holds: CopyPrefix it, and start at that position.
 func (s *Scheduler) admit() {
 	anyone := func(*Sequence) bool { return true }
-	for len(s.running) < s.opts.MaxRunning {
+	for s.broken == nil && len(s.running) < s.opts.MaxRunning {
 		q := s.firstWaiting(anyone)
 		if q == nil {
 			return
@@ -25,12 +25,15 @@ func (s *Scheduler) admit() {
 		if errors.Is(err, backend.ErrKVFull) && len(s.running) > 0 {
 			return // there will be room when one of them ends
 		}
+		if isFatal(err) {
+			s.broken = fmt.Errorf("reserve kv for %d tokens: %w", q.room(), err)
+			return
+		}
 		if err != nil {
 			s.end(q, Event{Err: fmt.Errorf("reserve kv for %d tokens: %w", q.room(), err)})
 			continue
 		}
-		q.kv, q.admitted = kv, true
-		q.served = s.batch.number
+		q.kv, q.served = kv, s.batch.number
 		usage := s.kv.Usage()
 		now := time.Now()
 		q.mu.Lock()
@@ -38,7 +41,7 @@ func (s *Scheduler) admit() {
 		q.mu.Unlock()
 		s.mu.Lock()
 		s.waiting = slices.Delete(s.waiting, 0, 1) // nobody else takes from it: it is q
-		s.running = append(s.running, q)
+		s.running, q.admitted = append(s.running, q), true
 		s.usage = usage
 		s.mu.Unlock()
 		s.opts.Observer.Admitted(now.Sub(q.timings.Queued))

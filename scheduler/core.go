@@ -91,7 +91,6 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Sequence, error) {
 		s.opts.Observer.Rejected(err)
 		return nil, err
 	}
-	s.opts.Observer.Queued(len(r.Prompt))
 	s.wake()
 	return q, nil
 }
@@ -107,8 +106,13 @@ func (s *Scheduler) enqueue(ctx context.Context, q *Sequence) error {
 	case len(s.waiting) >= s.opts.MaxQueue+s.opts.MaxRunning-len(s.running):
 		return &QueueFullError{Waiting: len(s.waiting), RetryAfter: s.rate.retryAfter(len(s.waiting), len(s.running))}
 	}
+	// Under the lock, so that nobody hears of its admission first.
+	s.opts.Observer.Queued(len(q.req.Prompt))
 	q.timings.Queued = time.Now()
 	q.unwatch = context.AfterFunc(ctx, q.Cancel)
+	if ctx.Err() != nil {
+		q.Cancel() // AfterFunc's goroutine might come after the first step
+	}
 	s.waiting = append(s.waiting, q)
 	s.totals.Requests++
 	return nil
@@ -140,6 +144,9 @@ func (s *Scheduler) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		st := s.Stats()
+		if st.Running+st.Waiting == 0 {
+			return nil
+		}
 		return fmt.Errorf("drain: %d sequences still run and %d wait: %w", st.Running, st.Waiting, ctx.Err())
 	}
 }
@@ -234,20 +241,25 @@ func (s *Scheduler) firstWaiting(f func(*Sequence) bool) *Sequence {
 // last event. Whatever panics on the way, it is either still listed, for fail to
 // end, or its reader has been told.
 func (s *Scheduler) end(q *Sequence, e Event) {
+	list := &s.waiting
+	usage := s.usage // only the loop changes it
 	if q.admitted {
-		if err := s.kv.Free(q.kv); err != nil {
-			// Its books and ours differ; there would be less memory for each
-			// request to come.
-			s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
+		list = &s.running
+		if s.broken == nil {
+			if err := s.kv.Free(q.kv); err != nil {
+				// Its books and ours differ; there would be less memory for each
+				// request to come.
+				s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
+			}
+			usage = s.kv.Usage()
 		}
 	}
-	usage := s.kv.Usage()
 	now := time.Now()
 
-	same := func(o *Sequence) bool { return o == q }
 	s.mu.Lock()
-	s.waiting = slices.DeleteFunc(s.waiting, same)
-	s.running = slices.DeleteFunc(s.running, same)
+	if i := slices.Index(*list, q); i >= 0 {
+		*list = slices.Delete(*list, i, i+1)
+	}
 	s.usage = usage
 	switch {
 	case e.Err != nil:

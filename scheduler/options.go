@@ -51,7 +51,8 @@ func (o Options) withDefaults(e backend.Engine) Options {
 	return o
 }
 
-// Step describes one batch.
+// Step describes one batch: what the engine was given, and the tokens of it that
+// it computed.
 type Step struct {
 	Sequences     int
 	DecodeTokens  int
@@ -60,7 +61,8 @@ type Step struct {
 }
 
 // Observer is told what happens, for metrics. Calls come from the scheduler's
-// loop, except Queued and Rejected, and must be quick.
+// loop, except Queued and Rejected; they must be quick, and not call the
+// scheduler.
 type Observer interface {
 	// Queued: a request was accepted into the queue.
 	Queued(promptTokens int)

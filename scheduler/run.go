@@ -44,9 +44,14 @@ func (s *Scheduler) run(ctx context.Context) {
 func (s *Scheduler) runSingly(ctx context.Context, cause error) {
 	b := &s.batch
 	for i, q := range b.seqs {
+		if s.broken != nil {
+			return
+		}
 		err := cause
 		if len(b.seqs) > 1 {
+			start := time.Now()
 			err = s.engine.Run(ctx, &backend.Batch{Spans: b.Spans[i : i+1]})
+			b.step.Duration += time.Since(start)
 		}
 		switch {
 		case err == nil:
@@ -57,6 +62,11 @@ func (s *Scheduler) runSingly(ctx context.Context, cause error) {
 			s.broken = fmt.Errorf("run one sequence of a batch that failed: %w", err)
 			return
 		default:
+			if q.prefilling() {
+				b.step.PrefillTokens -= len(b.Spans[i].Tokens)
+			} else {
+				b.step.DecodeTokens--
+			}
 			s.end(q, Event{Err: fmt.Errorf("compute position %d: %w", q.pos, err)})
 		}
 	}

@@ -60,7 +60,7 @@ import (
 type Request struct {
 	Prompt     []int32
 	Sampling   sample.Params
-	MaxTokens  int     // 0: Options.DefaultMaxTokens, or less where the context ends
+	MaxTokens  int     // 0: Options.DefaultMaxTokens or MinTokens, the larger, or less where the context ends
 	MinTokens  int     // stop tokens can't be chosen before
 	StopTokens []int32 // end the sequence; reported with Finish, their text is not part of the answer
 }

@@ -49,8 +49,6 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 		return nil, fmt.Errorf("%w: the prompt has no tokens", ErrInvalidRequest)
 	case r.MaxTokens < 0 || r.MinTokens < 0:
 		return nil, fmt.Errorf("%w: a number of tokens is negative: at most %d, at least %d", ErrInvalidRequest, r.MaxTokens, r.MinTokens)
-	case r.MaxTokens > 0 && r.MinTokens > r.MaxTokens:
-		return nil, fmt.Errorf("%w: at least %d tokens are asked for, but at most %d", ErrInvalidRequest, r.MinTokens, r.MaxTokens)
 	}
 	for i, id := range r.Prompt {
 		if id < 0 || int(id) >= s.vocab {
@@ -62,7 +60,10 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 		return nil, &ContextLengthError{Prompt: len(r.Prompt), MaxTokens: r.MaxTokens, Context: s.context}
 	}
 	if r.MaxTokens == 0 {
-		r.MaxTokens = min(left, s.opts.DefaultMaxTokens)
+		r.MaxTokens = min(left, max(r.MinTokens, s.opts.DefaultMaxTokens))
+	}
+	if r.MinTokens > r.MaxTokens {
+		return nil, fmt.Errorf("%w: at least %d tokens are asked for, but there can be at most %d", ErrInvalidRequest, r.MinTokens, r.MaxTokens)
 	}
 	sampler, err := sample.New(r.Sampling, s.vocab)
 	if err != nil {
