@@ -94,10 +94,13 @@ func (s *Models) Add(ctx context.Context, id string, aliases []string, load func
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errors.New("add model: the set of models is closed")
+		return fmt.Errorf("add model %q: %w", id, errClosed)
 	}
 	if id == "" {
 		return errors.New("add model: it has no id")
+	}
+	if slices.Contains(aliases, "") {
+		return fmt.Errorf("add model %q: one of its aliases is empty", id)
 	}
 	for _, name := range append([]string{id}, aliases...) {
 		for _, e := range s.entries {
@@ -106,7 +109,7 @@ func (s *Models) Add(ctx context.Context, id string, aliases []string, load func
 			}
 		}
 	}
-	e := &Entry{ID: id, Aliases: aliases, Created: time.Now()}
+	e := &Entry{ID: id, Aliases: slices.Clone(aliases), Created: time.Now()}
 	s.entries = append(s.entries, e)
 	ctx, cancel := context.WithCancel(ctx)
 	s.cancel = append(s.cancel, cancel)
@@ -126,6 +129,10 @@ func (s *Models) load(ctx context.Context, e *Entry, load func(context.Context) 
 	m, err := guard(ctx, load)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && s.closed {
+		// Close may have given up waiting; then nobody else would free it.
+		err = errors.Join(errClosed, m.Close())
+	}
 	if err != nil {
 		e.State, e.Err = Failed, err
 		return
@@ -148,6 +155,8 @@ func guard(ctx context.Context, load func(context.Context) (*Model, error)) (m *
 	}
 	return m, err
 }
+
+var errClosed = errors.New("the set of models is closed")
 
 // Get finds a model that can answer. The empty name means the default, which is
 // the first that was added. The error is an [UnknownModelError] or a
@@ -200,7 +209,8 @@ func (s *Models) Ready() error {
 }
 
 // Close ends all loading, lets the models finish what runs until ctx ends, and
-// frees them.
+// frees them. It doesn't wait longer than ctx for a load that won't end; what
+// that gives is freed when it comes.
 func (s *Models) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -208,15 +218,25 @@ func (s *Models) Close(ctx context.Context) error {
 		cancel()
 	}
 	s.mu.Unlock()
-	s.loads.Wait()
+	// No model becomes ready any more: the list is final.
 	list := s.List()
 	var drains sync.WaitGroup
-	errs := make([]error, len(list))
+	errs := make([]error, len(list), len(list)+1)
 	for i, e := range list {
 		if e.Model != nil {
 			drains.Go(func() { errs[i] = errors.Join(e.Model.Drain(ctx), e.Model.Close()) })
 		}
 	}
 	drains.Wait()
+	loaded := make(chan struct{})
+	go func() {
+		s.loads.Wait()
+		close(loaded)
+	}()
+	select {
+	case <-loaded:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("wait for models that still load: %w", ctx.Err()))
+	}
 	return errors.Join(errs...)
 }

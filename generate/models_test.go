@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/generate"
@@ -58,7 +59,7 @@ func TestModels(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, names := range [][]string{{"first"}, {"one"}, {"fourth", "second"}, {""}} {
+		for _, names := range [][]string{{"first"}, {"one"}, {"fourth", "second"}, {"fourth", ""}, {""}} {
 			if err := m.Add(t.Context(), names[0], names[1:], first); err == nil {
 				t.Errorf("the names %q were accepted", names)
 			}
@@ -184,40 +185,80 @@ func TestModelsLoadPanics(t *testing.T) {
 
 // Close ends loading, and cuts what doesn't end in time.
 func TestModelsClose(t *testing.T) {
-	v := newVocabulary(t)
-	m := generate.NewModels()
-	p := newParrot(v)
-	p.hold = make(chan struct{})
-	err := m.Add(t.Context(), "m", nil, func(context.Context) (*generate.Model, error) {
-		return generate.New(generate.ModelOptions{ID: "m", Tokenizer: v.Tokenizer, Engine: p}), nil
+	synctest.Test(t, func(t *testing.T) {
+		v := newVocabulary(t)
+		m := generate.NewModels()
+		p := newParrot(v)
+		p.hold = make(chan struct{})
+		err := m.Add(t.Context(), "m", nil, func(context.Context) (*generate.Model, error) {
+			return generate.New(generate.ModelOptions{ID: "m", Tokenizer: v.Tokenizer, Engine: p}), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		endless, _ := loading(v, "endless")
+		if err := m.Add(t.Context(), "endless", nil, endless); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		model, err := m.Get("m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := model.Generate(t.Context(), request([]int32{1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close while a stream runs: %v", err)
+		}
+		if got, _ := read(t, s); got.finish != string(scheduler.FinishCanceled) {
+			t.Errorf("the stream ended with %v", got)
+		}
+		if p.closed != 1 || len(p.seqs) != 0 {
+			t.Errorf("the engine was closed %d times and holds %d sequences", p.closed, len(p.seqs))
+		}
+		if e := m.List()[1]; e.State != generate.Failed || !errors.Is(e.Err, context.Canceled) {
+			t.Errorf("the model that was loading: %+v", e)
+		}
+		if err := m.Close(t.Context()); err != nil || p.closed != 1 {
+			t.Errorf("Close again: %v; the engine was closed %d times", err, p.closed)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endless, _ := loading(v, "endless")
-	if err := m.Add(t.Context(), "endless", nil, endless); err != nil {
-		t.Fatal(err)
-	}
-	var model *generate.Model
-	for model == nil {
-		model, _ = m.Get("m")
-	}
-	s, err := model.Generate(t.Context(), request([]int32{1}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := m.Close(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Close in no time: %v", err)
-	}
-	if got, _ := read(t, s); got.finish != string(scheduler.FinishCanceled) {
-		t.Errorf("the stream ended with %v", got)
-	}
-	if p.closed != 1 || len(p.seqs) != 0 {
-		t.Errorf("the engine was closed %d times and holds %d sequences", p.closed, len(p.seqs))
-	}
-	if e := m.List()[1]; !errors.Is(e.Err, context.Canceled) {
-		t.Errorf("the model that was loading: %+v", e)
-	}
+}
+
+// A load that doesn't heed its context doesn't hold up Close, and what it gives at
+// last is freed.
+func TestModelsCloseDuringDeafLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVocabulary(t)
+		m, p := generate.NewModels(), newParrot(v)
+		end := make(chan struct{})
+		err := m.Add(t.Context(), "deaf", nil, func(context.Context) (*generate.Model, error) {
+			<-end
+			return generate.New(generate.ModelOptions{ID: "deaf", Tokenizer: v.Tokenizer, Engine: p}), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		close(end)
+		synctest.Wait()
+		if p.closed != 1 {
+			t.Errorf("the engine was closed %d times", p.closed)
+		}
+		if _, err := m.Get("deaf"); err == nil {
+			t.Error("a model became ready after Close")
+		}
+		if err := m.Close(t.Context()); err != nil {
+			t.Errorf("Close again: %s", err)
+		}
+	})
 }
