@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/chat"
@@ -177,6 +179,32 @@ func TestStreamEnds(t *testing.T) {
 		if totals := m.Scheduler().Stats().Totals; totals.Finished != 1 || totals.Cancelled != 0 {
 			t.Errorf("totals: %+v", totals)
 		}
+	})
+	t.Run("stop string, engine idle after it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newParrot(v)
+			m := generate.New(generate.ModelOptions{ID: "slow", Tokenizer: v.Tokenizer, Engine: p})
+			defer m.Close()
+			p.hold = make(chan struct{}, 3)
+			r := endless
+			r.Stop = []string{"two"}
+			s, err := m.Generate(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The stop string is in the second token.
+			p.hold <- struct{}{}
+			p.hold <- struct{}{}
+			if got, _ := read(t, s); got.text != "one " {
+				t.Errorf("got %v", got)
+			}
+			p.hold <- struct{}{} // a third may be under way already, but no fourth follows
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := m.Drain(ctx); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 	t.Run("engine error", func(t *testing.T) {
 		p := newParrot(v)

@@ -28,9 +28,6 @@ func (b *batch) add(q *Sequence, n int) {
 		if q.pos+n < len(q.req.Prompt) {
 			want = backend.NoLogits
 		}
-		b.step.PrefillTokens += n
-	} else {
-		b.step.DecodeTokens += n
 	}
 	i := len(b.Spans)
 	b.Spans = slices.Grow(b.Spans, 1)[:i+1]

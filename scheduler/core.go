@@ -245,12 +245,13 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 	usage := s.usage // only the loop changes it
 	if q.admitted {
 		list = &s.running
-		if s.broken == nil {
-			if err := s.kv.Free(q.kv); err != nil {
-				// Its books and ours differ; there would be less memory for each
-				// request to come.
-				s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
-			}
+	}
+	if q.admitted && s.broken == nil {
+		if err := s.kv.Free(q.kv); err != nil {
+			// Its books and ours differ; there would be less memory for each
+			// request to come.
+			s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
+		} else {
 			usage = s.kv.Usage()
 		}
 	}

@@ -23,11 +23,13 @@ type fakeEngine struct {
 	fill func(row []float32, tokens []int32)
 	// before, if set, is called at the start of each Run; its error fails the batch.
 	before func(ctx context.Context, b *backend.Batch) error
-	// freeError, if set, is what Free returns.
-	freeError  error
-	freePanics bool
+	// freeError and reserveError, if set, are what Free and Reserve return.
+	freeError    error
+	reserveError error
+	freePanics   bool
 
 	busy atomic.Bool // a call is under way: there must not be two
+	dead bool        // it has failed for good: there must be no more calls
 	seqs map[backend.SeqID]*fakeSequence
 	next backend.SeqID
 	rows [][]float32
@@ -74,6 +76,9 @@ func (e *fakeEngine) enter() {
 	if !e.busy.CompareAndSwap(false, true) {
 		e.t.Error("two calls of the engine at once")
 	}
+	if e.dead {
+		e.t.Error("a call of an engine that has failed")
+	}
 }
 
 func (e *fakeEngine) leave() { e.busy.Store(false) }
@@ -95,6 +100,7 @@ func (e *fakeEngine) Run(ctx context.Context, b *backend.Batch) error {
 	e.check(b)
 	if e.before != nil {
 		if err := e.before(ctx, b); err != nil {
+			e.dead = errors.Is(err, backend.ErrEngineFailed)
 			return err
 		}
 	}
@@ -162,6 +168,10 @@ func (k *fakeKV) leave() { (*fakeEngine)(k).leave() }
 func (k *fakeKV) Reserve(positions int) (backend.SeqID, error) {
 	k.enter()
 	defer k.leave()
+	if k.reserveError != nil {
+		k.dead = errors.Is(k.reserveError, backend.ErrEngineFailed)
+		return 0, k.reserveError
+	}
 	if positions > k.capacity && k.capacity > 0 {
 		return 0, fmt.Errorf("%d positions don't fit an empty memory of %d", positions, k.capacity)
 	}
@@ -180,6 +190,7 @@ func (k *fakeKV) Free(seq backend.SeqID) error {
 		panic("boom")
 	}
 	if k.freeError != nil {
+		k.dead = true
 		return k.freeError
 	}
 	if k.seqs[seq] == nil {

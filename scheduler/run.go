@@ -30,7 +30,10 @@ func (s *Scheduler) run(ctx context.Context) {
 	default:
 		s.runSingly(ctx, err)
 	}
-	usage := s.kv.Usage()
+	usage := s.usage // only the loop changes it
+	if s.broken == nil {
+		usage = s.kv.Usage()
+	}
 	s.mu.Lock()
 	s.usage = usage
 	s.totals.Steps++
@@ -62,11 +65,6 @@ func (s *Scheduler) runSingly(ctx context.Context, cause error) {
 			s.broken = fmt.Errorf("run one sequence of a batch that failed: %w", err)
 			return
 		default:
-			if q.prefilling() {
-				b.step.PrefillTokens -= len(b.Spans[i].Tokens)
-			} else {
-				b.step.DecodeTokens--
-			}
 			s.end(q, Event{Err: fmt.Errorf("compute position %d: %w", q.pos, err)})
 		}
 	}
@@ -77,7 +75,13 @@ func (s *Scheduler) runSingly(ctx context.Context, cause error) {
 func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence) {
 	choices := s.sample(spans, seqs)
 	for i, q := range seqs {
-		q.pos += len(spans[i].Tokens)
+		n := len(spans[i].Tokens)
+		if q.prefilling() {
+			s.batch.step.PrefillTokens += n
+		} else {
+			s.batch.step.DecodeTokens += n
+		}
+		q.pos += n
 		switch f := q.asked(); {
 		case f != Running:
 			s.end(q, Event{Finish: f})

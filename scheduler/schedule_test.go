@@ -20,17 +20,17 @@ import (
 //
 //	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed]
 //	    a scheduler, with these options and this engine
-//	submit name prompt=n [max=n] [min=n] [stop=(t,…)]
-//	    a request
+//	submit name prompt=n [max=n] [min=n] [stop=(t,…)] [gone]
+//	    a request, of a caller who has gone already
 //	step [n]
 //	    turns the loop; shows the batch as name[from:to] for a prompt and
 //	    name@position for a generating sequence, then what each was told
 //	cancel name, stop name
 //	    what a caller can do
-//	fail [name] [times=n], die [after=n], full, leak
+//	fail [name] [times=n], die [after=n], full, broken, leak
 //	    the engine's next batches (those that name is in) fail; it fails for good,
 //	    before which n batches fail if they have several spans; it has no memory;
-//	    it can't free any more
+//	    it fails for good when memory is asked for; it can't free any more
 //	drain, close, stats
 func TestSchedules(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -99,6 +99,8 @@ func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
 		}
 	case "full":
 		st.engine.capacity = 0
+	case "broken":
+		st.engine.reserveError = fmt.Errorf("the device is gone: %w", backend.ErrEngineFailed)
 	case "leak":
 		st.engine.freeError = errors.New("no such sequence")
 	case "drain":
@@ -193,7 +195,12 @@ func (st *stage) submit(d *datadriven.TestData, name string) string {
 	for i := range prompt {
 		r.Prompt = append(r.Prompt, int32(i+1))
 	}
-	q, err := st.s.Submit(st.t.Context(), r)
+	ctx, cancel := context.WithCancel(st.t.Context())
+	if d.HasArg("gone") {
+		cancel()
+	}
+	st.t.Cleanup(cancel)
+	q, err := st.s.Submit(ctx, r)
 	if err != nil {
 		return err.Error() + "\n"
 	}

@@ -132,6 +132,49 @@ func TestContextEndsSequence(t *testing.T) {
 	}
 }
 
+// Submit with a context that has ended doesn't leave the cancellation to chance.
+func TestSubmitAfterContextEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := scheduler.NewStepper(newFakeEngine(t), scheduler.Options{})
+	defer s.Close()
+	for range 200 {
+		if q := submit(t, s.Scheduler, ctx, greedy(3, 1)); q.Asked() != scheduler.FinishCanceled {
+			t.Fatalf("asked to end: %q", q.Asked())
+		}
+	}
+}
+
+// Thousands wait, and all go away: one step ends them.
+func TestLongQueue(t *testing.T) {
+	const n = 5000
+	e := newFakeEngine(t)
+	s := scheduler.NewStepper(e, scheduler.Options{MaxQueue: n, MaxRunning: 1})
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all []*scheduler.Sequence
+	for range n {
+		all = append(all, submit(t, s.Scheduler, ctx, greedy(3, 2)))
+	}
+	last := submit(t, s.Scheduler, t.Context(), greedy(3, 2))
+	if _, err := s.Submit(ctx, greedy(3, 2)); !errors.Is(err, scheduler.ErrQueueFull) {
+		t.Errorf("one more: %v", err)
+	}
+	cancel()
+	for _, q := range all {
+		q.Cancel() // as the context will, but at once
+	}
+	s.Step()
+	for _, q := range all {
+		if e, err := s.Peek(q); err != nil || e.Finish != scheduler.FinishCanceled {
+			t.Fatalf("got %+v, %v", e, err)
+		}
+	}
+	if e, err := s.Peek(last); err != nil || !e.HasToken {
+		t.Errorf("the last in the queue got %+v, %v", e, err)
+	}
+}
+
 // A reader that doesn't read delays nobody, and finds everything later.
 func TestSlowReader(t *testing.T) {
 	s := scheduler.New(newFakeEngine(t), scheduler.Options{})
@@ -300,6 +343,19 @@ func TestDrain(t *testing.T) {
 	}
 	s.Close()
 	s.Close() // again does nothing
+}
+
+// With nothing to wait for, a drain doesn't need time.
+func TestDrainIdle(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		s := scheduler.New(newFakeEngine(t), scheduler.Options{})
+		if err := s.Drain(over); err != nil {
+			t.Fatalf("Drain: %s", err)
+		}
+		s.Close()
+	}
 }
 
 // Close cuts a step short.
