@@ -178,8 +178,9 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 //
 // A backend asked for by name that can't run the model gives an
 // *UnavailableError, unless r.Fallback is set; then, and when none is named,
-// the first of the priority list that can run it does. Every backend passed
-// over for another is accounted for in Choice.FallbackReason.
+// the first of the priority list that can run it does. Choice.FallbackReason
+// accounts for every backend passed over that was named, by the request or a
+// configured priority list, or that was ready and failed.
 func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadRequest) (Choice, error) {
 	order := m.priority
 	if r.Backend != "" {
@@ -195,13 +196,12 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 			}
 		}
 	}
-	named := r.Backend != "" || m.explicit // somebody wanted those passed over
-	var passed, unready error
+	var passed, unready error // passed: what somebody wanted, or what failed to load
 	for _, name := range order {
 		e, err := m.try(ctx, name, c, r.Options)
 		if err == nil {
 			choice := Choice{Engine: e, Backend: name, Requested: r.Backend}
-			if passed != nil && named {
+			if passed != nil {
 				choice.FallbackReason = passed.Error()
 			}
 			return choice, nil
@@ -209,7 +209,7 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 		if ctx.Err() != nil {
 			return Choice{}, fmt.Errorf("load %s: %w", c.Path(), ctx.Err())
 		}
-		if !named && err.Err == nil {
+		if wanted := name == r.Backend || m.explicit; !wanted && err.Err == nil {
 			unready = and(unready, err)
 			continue
 		}
