@@ -110,21 +110,23 @@ func (t *conversation) say(ctx context.Context, text string) error {
 	return err
 }
 
+// enter acts on a line: nothing for an empty one, a command, or something to say.
+func (t *conversation) enter(ctx context.Context, line string) (leave bool, err error) {
+	if line == "" {
+		return false, nil
+	}
+	if leave, isCommand := t.command(line); isCommand {
+		return leave, nil
+	}
+	return false, t.say(ctx, line)
+}
+
 // lines holds a conversation with a pipe. The first error ends it.
 func (t *conversation) lines(ctx context.Context, in io.Reader) error {
 	scan := bufio.NewScanner(in)
 	scan.Buffer(nil, 16<<20)
 	for scan.Scan() {
-		line := strings.TrimSpace(scan.Text())
-		if line == "" {
-			continue
-		}
-		if leave, isCommand := t.command(line); leave {
-			return nil
-		} else if isCommand {
-			continue
-		}
-		if err := t.say(ctx, line); err != nil {
+		if leave, err := t.enter(ctx, strings.TrimSpace(scan.Text())); leave || err != nil {
 			return err
 		}
 	}
@@ -188,15 +190,11 @@ func (t *conversation) interactive(ctx context.Context, in *os.File) error {
 		if err != nil {
 			return fmt.Errorf("read from the terminal: %w", err)
 		}
-		if line == "" {
-			continue
-		}
-		if leave, isCommand := t.command(line); leave {
+		leave, err := t.enter(ctx, line)
+		if leave {
 			return nil
-		} else if isCommand {
-			continue
 		}
-		if err := t.say(ctx, line); err != nil {
+		if err != nil {
 			var unreachable *unreachableError
 			if errors.As(err, &unreachable) {
 				return err
