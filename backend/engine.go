@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/sample"
 )
 
 // Engine is one model loaded on one backend. Run and the KV methods are called
@@ -56,6 +57,12 @@ type Span struct {
 	// position. The rows belong to the engine and are valid until the next Run;
 	// the caller may change their values in place (a sampler does).
 	Logits [][]float32
+	// Draw, if set, has the engine choose the token that follows the span's last
+	// instead of handing out its logits; see [DeviceSampler].
+	Draw *Draw
+	// Choice, or else Err, is what came of Draw.
+	Choice sample.Choice
+	Err    error
 }
 
 // Batch is what one Run computes. Reuse it from step to step.
