@@ -140,7 +140,7 @@ func (s *step) computeRows(o *op, from, to int) {
 		o.act.Set(from, to, s.data(o.a), o.a.stride, o.ints, o.floats)
 	case opAngles:
 		for r := from; r < to; r++ {
-			o.rope.fill(r, s.positions[r])
+			o.rope.fill(r, s.Positions[r])
 		}
 	default:
 		for r := from; r < to; r++ {
@@ -152,7 +152,7 @@ func (s *step) computeRows(o *op, from, to int) {
 func (s *step) computeRow(o *op, r int) {
 	switch o.kind {
 	case opEmbed:
-		o.weight.matrix.Row(s.row(o.dst, r), int(s.tokens[r]))
+		o.weight.matrix.Row(s.row(o.dst, r), int(s.Tokens[r]))
 	case opRMSNorm:
 		dst, x, n := s.row(o.dst, r), s.row(o.a, r), len(o.weight.vector)
 		for at := 0; at < len(x); at += n {
@@ -181,11 +181,11 @@ func (s *step) computeRow(o *op, r int) {
 	case opRope:
 		o.rope.rotate(s.row(o.dst, r), o.headDim, r)
 	case opAppend:
-		seq, layer, pos := s.seqs[s.owner[r]], o.attention.Layer, int(s.positions[r])
+		seq, layer, pos := s.Seqs[s.Owner[r]], o.attention.Layer, int(s.Positions[r])
 		s.e.kv.store(seq, layer, pos, 0, s.row(o.a, r))
 		s.e.kv.store(seq, layer, pos, 1, s.row(o.b, r))
 	case opGather:
-		copy(s.row(o.dst, r), s.row(o.a, int(s.wanted[r])))
+		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
 	}
 }
 
@@ -224,7 +224,7 @@ func (s *step) attend(o *op, t queryTask, head int, l *lane) {
 	n := int(t.to-t.from) * group
 	l.first, l.last = resize(l.first, n), resize(l.last, n)
 	for i := range n {
-		pos := s.positions[int(t.from)+i/group]
+		pos := s.Positions[int(t.from)+i/group]
 		l.first[i], l.last[i] = 0, pos
 		if a.Window > 0 {
 			l.first[i] = max(0, pos-int32(a.Window)+1)
@@ -232,7 +232,7 @@ func (s *step) attend(o *op, t queryTask, head int, l *lane) {
 	}
 	l.attention = simd.Attention{
 		First: l.first, Last: l.last, Scale: a.Scale, SoftCap: a.SoftCap, HeadDim: hd, F16: shape.f16,
-		Arena: s.e.kv.arena, Pages: s.seqs[t.span].pages, PageTokens: pageTokens, PageStride: shape.pageBytes(),
+		Arena: s.e.kv.arena, Pages: s.Seqs[t.span].Pages, PageTokens: pageTokens, PageStride: shape.pageBytes(),
 		KOffset: shape.block(a.Layer, head, 0), VOffset: shape.block(a.Layer, head, 1), RowStride: shape.rowBytes(),
 	}
 	if n == group { // a single token: its queries lie together already

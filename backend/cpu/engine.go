@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/tensor"
@@ -38,9 +38,6 @@ const (
 	maxBatch     = 1 << 14
 	maxThreads   = 1 << 10
 )
-
-// errClosed is what a closed engine answers.
-var errClosed = fmt.Errorf("%w: it is closed", backend.ErrEngineFailed)
 
 // load makes an engine. Reading a mapped file that was cut short after it was
 // opened faults; that becomes an error here, as it does in the pool's threads.
@@ -79,7 +76,7 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 		return nil, err
 	}
 	var pages int
-	if pages, e.context, err = kvSize(cfg, shape, c.Size(), o); err != nil {
+	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(c.Size()), o); err != nil {
 		return nil, err
 	}
 	if e.kv, err = newCache(shape, pages, e.context, c.Fingerprint()); err != nil {
@@ -110,54 +107,13 @@ func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
 	default:
 		return shape, fmt.Errorf("kv type %q: expected auto, f16 or f32", kvType)
 	}
-	const most = 1 << 30
-	if shape.pageBytes() > most {
-		return shape, fmt.Errorf("%d positions of kv take %d MiB, more than %d", pageTokens, shape.pageBytes()>>20, most>>20)
-	}
 	return shape, nil
 }
 
-// kvSize chooses how many positions the engine keeps, in pages, and how long a
-// sequence may be. Unless told otherwise, the cache may grow to half of what
-// memory the weights leave, but to no more than defaultContexts full contexts.
-// A context that wasn't asked for shrinks to what fits.
-func kvSize(cfg model.Config, shape kvShape, weights int64, o backend.LoadOptions) (pages, context int, err error) {
-	const defaultContexts = 16
-	if o.Context < 0 || o.Context > cfg.Context {
-		return 0, 0, fmt.Errorf("a context of %d positions: this model was trained for %d", o.Context, cfg.Context)
-	}
-	if o.KVTokens < 0 {
-		return 0, 0, fmt.Errorf("a kv cache of %d positions", o.KVTokens)
-	}
-	context = cfg.Context
-	if o.Context > 0 {
-		context = o.Context
-	}
+// machineMemory is what there is for the KV cache beside the weights.
+func machineMemory(weights int64) paging.Memory {
 	total, available := memory()
-	switch {
-	case o.KVTokens > 0:
-		pages = pagesFor(o.KVTokens)
-	case total > 0:
-		room := max(available-int(weights), 0) / 2
-		pages = min(room/shape.pageBytes(), defaultContexts*pagesFor(context))
-	default:
-		pages = pagesFor(context)
-	}
-	if pages < pagesFor(context) {
-		if o.Context > 0 && o.KVTokens > 0 {
-			return 0, 0, fmt.Errorf("a kv cache of %d positions can't hold a context of %d", o.KVTokens, context)
-		}
-		if o.Context > 0 {
-			pages = pagesFor(context)
-		} else {
-			pages = max(pages, pagesFor(min(context, 2048)))
-			context = min(context, pages*pageTokens)
-		}
-	}
-	if size := pages * shape.pageBytes(); total > 0 && size > total {
-		return 0, 0, fmt.Errorf("a kv cache of %d positions takes %d MiB, the machine has %d: ask for a smaller context or kv_tokens", pages*pageTokens, size>>20, total>>20)
-	}
-	return pages, context, nil
+	return paging.Memory{Total: total, Available: available - int(weights), Device: "the machine"}
 }
 
 // Model implements backend.Engine.
@@ -207,7 +163,7 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errClosed
+		return paging.ErrClosed
 	}
 	if e.failed != nil {
 		return e.failed
@@ -221,16 +177,15 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 	if len(b.Spans) == 0 {
 		return nil
 	}
-	if err := e.check(b); err != nil {
+	e.step.begin()
+	if err := e.kv.Lay(&e.step.Rows, b, paging.Limits{Vocab: e.config.Vocab, MaxBatch: e.maxBatch}); err != nil {
 		return fmt.Errorf("run a batch of %d spans: %w", len(b.Spans), err)
 	}
 	err := e.forward(ctx, b)
 	if err == nil {
 		return nil
 	}
-	for _, s := range e.step.seqs {
-		e.kv.shorten(s, s.len)
-	}
+	e.kv.Undo(&e.step.Rows)
 	for i := range b.Spans {
 		b.Spans[i].Logits = b.Spans[i].Logits[:0]
 	}
@@ -238,50 +193,6 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 		e.failed = err
 	}
 	return err
-}
-
-// check validates a batch and lays its rows out in the step.
-func (e *Engine) check(b *backend.Batch) error {
-	s := &e.step
-	s.begin()
-	if n := b.Tokens(); n > e.maxBatch {
-		return fmt.Errorf("%d tokens, more than %d", n, e.maxBatch)
-	}
-	for i := range b.Spans {
-		sp := &b.Spans[i]
-		seq, err := e.kv.sequence(sp.Seq)
-		if err != nil {
-			return err
-		}
-		end := sp.Pos + len(sp.Tokens)
-		switch {
-		case len(sp.Tokens) == 0:
-			return fmt.Errorf("sequence %d: no tokens", sp.Seq)
-		case slices.Contains(s.seqs, seq):
-			return fmt.Errorf("sequence %d: two spans", sp.Seq)
-		case sp.Pos != seq.len:
-			return fmt.Errorf("sequence %d: position %d, expected %d", sp.Seq, sp.Pos, seq.len)
-		case end > seq.room:
-			return fmt.Errorf("sequence %d: %d positions, but room for %d", sp.Seq, end, seq.room)
-		case sp.Want > backend.AllLogits:
-			return fmt.Errorf("sequence %d: unknown wish %d for logits", sp.Seq, sp.Want)
-		}
-		first := len(s.tokens)
-		for j, t := range sp.Tokens {
-			if t < 0 || int(t) >= e.config.Vocab {
-				return fmt.Errorf("sequence %d: token %d at position %d is not in the vocabulary of %d", sp.Seq, t, sp.Pos+j, e.config.Vocab)
-			}
-			if sp.Want == backend.AllLogits || sp.Want == backend.LastLogits && j == len(sp.Tokens)-1 {
-				s.wanted = append(s.wanted, int32(len(s.tokens)))
-			}
-			s.tokens = append(s.tokens, t)
-			s.positions = append(s.positions, int32(sp.Pos+j))
-			s.owner = append(s.owner, int32(i))
-		}
-		s.seqs = append(s.seqs, seq)
-		s.spans = append(s.spans, rowRange{first, len(s.tokens)})
-	}
-	return nil
 }
 
 // forward computes the step and, if all went well, makes the sequences longer
@@ -293,27 +204,23 @@ func (e *Engine) forward(ctx context.Context, b *backend.Batch) (err error) {
 		}
 	}()
 	s := &e.step
-	for i, seq := range s.seqs {
-		e.kv.extend(seq, seq.len+len(b.Spans[i].Tokens))
-	}
+	e.kv.Prepare(&s.Rows)
 	logits, ok := s.view(e.model.Forward(s))
 	if !ok {
 		return fmt.Errorf("%w: %w", backend.ErrEngineFailed, s.err)
 	}
 	if s.set(logits) != wantedRows || logits.cols != e.config.Vocab {
-		return fmt.Errorf("%w: %w: it returned [%d, %d], expected logits [%d, %d]", backend.ErrEngineFailed, errModel, logits.rows, logits.cols, len(s.wanted), e.config.Vocab)
+		return fmt.Errorf("%w: %w: it returned [%d, %d], expected logits [%d, %d]", backend.ErrEngineFailed, errModel, logits.rows, logits.cols, len(s.Logits), e.config.Vocab)
 	}
 	s.buffers[logits.buffer].last = len(s.phases) // the logits outlive the step
 	s.plan()
 	if err := s.compute(ctx, e.pool); err != nil {
 		return err
 	}
-	for i, row := range s.wanted {
-		sp := &b.Spans[s.owner[row]]
+	for i, row := range s.Logits {
+		sp := &b.Spans[s.Owner[row]]
 		sp.Logits = append(sp.Logits, s.row(logits, i))
 	}
-	for i, seq := range s.seqs {
-		seq.len += len(b.Spans[i].Tokens)
-	}
+	e.kv.Commit(&s.Rows)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/model"
 )
 
@@ -45,15 +46,18 @@ func TestCacheMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := c.seqs[id]
-	c.extend(s, s.room)
-	for _, p := range s.pages {
+	s, err := c.Sequence(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Extend(s, s.Room)
+	for _, p := range s.Pages {
 		page := c.arena[int(p)*shape.pageBytes():][:shape.pageBytes()]
 		for i := 0; i < len(page); i += 1024 {
 			page[i] = 1
 		}
 	}
-	s.len = s.room
+	s.Len = s.Room
 	full := resident(t)
 	if grown := full - empty; grown < 75*mib || grown > 100*mib {
 		t.Errorf("80 MiB of kv made the process grow by %d MiB", grown/mib)
@@ -62,7 +66,7 @@ func TestCacheMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CopyPrefix(other, id, s.len); err != nil {
+	if err := c.CopyPrefix(other, id, s.Len); err != nil {
 		t.Fatal(err)
 	}
 	if u := c.Usage(); u.Used != 40*pageTokens || u.Reserved != 80*pageTokens {
@@ -111,7 +115,7 @@ func TestKVSize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages, context, err := kvSize(c.cfg, shape, c.weights, c.o)
+		pages, context, err := paging.Size(c.cfg, shape.bytesPerToken(), machineMemory(c.weights), c.o)
 		if (err == nil) != (c.check != nil) || err == nil && !c.check(pages*pageTokens, context) {
 			t.Errorf("%s: %d positions, context %d, %v", c.name, pages*pageTokens, context, err)
 		}

@@ -5,12 +5,13 @@ import (
 	"io"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/simd"
 )
 
 // Export implements backend.KV.
 func (c *cache) Export(id backend.SeqID, w io.Writer) error {
-	s, err := c.sequence(id)
+	s, err := c.Sequence(id)
 	if err == nil {
 		err = c.export(s, w)
 	}
@@ -20,17 +21,17 @@ func (c *cache) Export(id backend.SeqID, w io.Writer) error {
 	return nil
 }
 
-func (c *cache) export(s *sequence, w io.Writer) error {
-	if s.len == 0 {
+func (c *cache) export(s *paging.Sequence, w io.Writer) error {
+	if s.Len == 0 {
 		return fmt.Errorf("it is empty")
 	}
 	h := c.header
-	h.Seq = s.len
+	h.Seq = s.Len
 	kw, err := backend.NewKVWriter(w, h)
 	if err != nil {
 		return err
 	}
-	for chunk := range c.chunks(s.pages, s.len) {
+	for chunk := range c.chunks(s.Pages, s.Len) {
 		if _, err := kw.Write(chunk); err != nil {
 			return err
 		}
@@ -60,10 +61,10 @@ func (c *cache) chunks(pages []int32, n int) func(yield func([]byte) bool) {
 
 // Import implements backend.KV. The header's element type may be either.
 func (c *cache) Import(id backend.SeqID, r io.Reader) error {
-	s, err := c.empty(id, 0)
+	s, err := c.Empty(id, 0)
 	if err == nil {
 		if err = c.load(s, r); err != nil {
-			c.shorten(s, 0)
+			c.Shorten(s, 0)
 		}
 	}
 	if err != nil {
@@ -72,7 +73,7 @@ func (c *cache) Import(id backend.SeqID, r io.Reader) error {
 	return nil
 }
 
-func (c *cache) load(s *sequence, r io.Reader) error {
+func (c *cache) load(s *paging.Sequence, r io.Reader) error {
 	kr, err := backend.NewKVReader(r)
 	if err != nil {
 		return err
@@ -81,11 +82,11 @@ func (c *cache) load(s *sequence, r io.Reader) error {
 	if err := h.Fits(c.header); err != nil {
 		return err
 	}
-	if h.Seq > s.room {
-		return fmt.Errorf("it has %d positions, the sequence has room for %d", h.Seq, s.room)
+	if h.Seq > s.Room {
+		return fmt.Errorf("it has %d positions, the sequence has room for %d", h.Seq, s.Room)
 	}
-	c.extend(s, h.Seq)
-	for chunk := range c.chunks(s.pages, h.Seq) {
+	c.Extend(s, h.Seq)
+	for chunk := range c.chunks(s.Pages, h.Seq) {
 		if err := c.read(kr, chunk, h.DType); err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (c *cache) load(s *sequence, r io.Reader) error {
 	if err := kr.Verify(); err != nil {
 		return err
 	}
-	s.len = h.Seq
+	s.Len = h.Seq
 	return nil
 }
 

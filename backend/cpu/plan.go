@@ -116,12 +116,12 @@ func (s *step) splitQueries(n int) {
 		return
 	}
 	s.block, s.tasks = n, s.tasks[:0]
-	for i, sp := range s.spans {
-		for from := sp.from; from < sp.to; from += n {
-			s.tasks = append(s.tasks, queryTask{int32(i), int32(from), int32(min(from+n, sp.to))})
+	for i := range s.Seqs {
+		for from := s.First[i]; from < s.First[i+1]; from += n {
+			s.tasks = append(s.tasks, queryTask{int32(i), int32(from), int32(min(from+n, s.First[i+1]))})
 		}
 	}
-	cost := func(t queryTask) int { return int(t.to-t.from) * int(s.positions[t.to-1]+1) }
+	cost := func(t queryTask) int { return int(t.to-t.from) * int(s.Positions[t.to-1]+1) }
 	slices.SortStableFunc(s.tasks, func(a, b queryTask) int { return cmp.Compare(cost(b), cost(a)) })
 }
 

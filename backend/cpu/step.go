@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/nn"
 	"github.com/inferflux/inferflux/simd"
 )
@@ -24,13 +25,7 @@ import (
 type step struct {
 	e *Engine
 
-	// The batch: one entry for each row.
-	tokens    []int32
-	positions []int32
-	owner     []int32 // index of the row's span
-	wanted    []int32 // rows whose logits are wanted
-	seqs      []*sequence
-	spans     []rowRange // rows of each span
+	paging.Rows // the batch
 
 	ops     []op
 	phases  []phase
@@ -45,8 +40,6 @@ type step struct {
 
 	run // what the threads share
 }
-
-type rowRange struct{ from, to int }
 
 // rowSet is the meaning of a tensor's rows.
 type rowSet uint8
@@ -122,9 +115,6 @@ type ropeTable struct {
 
 // begin forgets the last step.
 func (s *step) begin() {
-	s.tokens, s.positions, s.owner, s.wanted = s.tokens[:0], s.positions[:0], s.owner[:0], s.wanted[:0]
-	clear(s.seqs)
-	s.seqs, s.spans = s.seqs[:0], s.spans[:0]
 	s.ops, s.phases, s.buffers = s.ops[:0], s.phases[:0], s.buffers[:0]
 	for _, a := range s.acts {
 		a.ready = false
@@ -148,9 +138,9 @@ func (s *step) fail(format string, args ...any) nn.Tensor {
 // rows is the number of rows of a set.
 func (s *step) rows(set rowSet) int {
 	if set == wantedRows {
-		return len(s.wanted)
+		return len(s.Logits)
 	}
-	return len(s.tokens)
+	return len(s.Tokens)
 }
 
 // newTensor makes a buffer of cols columns.
@@ -201,7 +191,7 @@ func (s *step) activationsOf(cols int) *activations {
 	}
 	a := s.acts[i]
 	if !a.ready {
-		a.Reset(len(s.tokens), cols)
+		a.Reset(len(s.Tokens), cols)
 		a.ready, a.holds = true, view{buffer: -1}
 	}
 	return a
@@ -217,7 +207,7 @@ func (s *step) anglesOf(r *nn.Rope) *ropeTable {
 	t := s.ropes[i]
 	if !t.ready {
 		t.ready = true
-		n := len(s.tokens) * len(r.InvFreq)
+		n := len(s.Tokens) * len(r.InvFreq)
 		t.cos, t.sin = resize(t.cos, n), resize(t.sin, n)
 		s.addRows(op{kind: opAngles, rope: t}, allRows)
 	}
