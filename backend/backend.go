@@ -29,6 +29,37 @@ type Backend interface {
 	Load(ctx context.Context, c checkpoint.Checkpoint, opts LoadOptions) (Engine, error)
 }
 
+// Configurable is implemented by backends that have settings of their own.
+type Configurable interface {
+	Backend
+	// Configure returns the backend with these settings. It loads nothing, and
+	// the receiver, which the registry holds, stays as it is. An error says which
+	// setting is wrong.
+	Configure(c Config) (Backend, error)
+}
+
+// Config are one backend's settings, from its entry in runtime.backends. A zero
+// value means the default.
+type Config struct {
+	// Home is the folder in which installed libraries lie (~/.inferflux); "" means
+	// that there is none.
+	Home string
+	// Library is the native library to load, or the folder it is in; "" means that
+	// it is searched for.
+	Library string
+	// Device is "gpu", "cpu", or "auto" (or ""), which is the GPU if there is one.
+	Device string
+	// MemoryLimit is the most bytes that the native library may hold.
+	MemoryLimit int64
+	// CacheLimit is how many bytes of freed memory it may keep for reuse.
+	CacheLimit int64
+	// WiredLimit is how many bytes may stay resident where the GPU shares the
+	// machine's memory.
+	WiredLimit int64
+	// PrefillChunk is the largest number of a prompt's tokens in one pass.
+	PrefillChunk int
+}
+
 // Description is what a backend says of itself.
 type Description struct {
 	Name    string `json:"name"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,11 @@ type Settings struct {
 	// none. Empty means DefaultPriority.
 	Priority []string
 	// Disabled backends describe themselves as switched off and are never used.
-	Disabled []string
+	// The value is the setting that did it: "ENABLE_MLX=0", "runtime.backends".
+	Disabled map[string]string
+	// Configs are the settings of single backends, for those that are
+	// [Configurable].
+	Configs map[string]Config
 }
 
 // Manager is the only door to the backends: it describes them, chooses one for
@@ -51,26 +56,37 @@ type Settings struct {
 type Manager struct {
 	priority []string
 	explicit bool // the priority was configured
-	disabled []string
+	disabled map[string]string
 	backends map[string]Backend
 }
 
 // NewManager makes a Manager over the registered backends. A name in Settings
-// that no backend has is an error.
+// that no backend has, or settings that a backend refuses, are an error.
 func NewManager(s Settings) (*Manager, error) {
 	registryMu.RLock()
 	defer registryMu.RUnlock()
-	m := &Manager{priority: slices.Clone(s.Priority), explicit: len(s.Priority) > 0, disabled: slices.Clone(s.Disabled), backends: map[string]Backend{}}
+	m := &Manager{priority: slices.Clone(s.Priority), explicit: len(s.Priority) > 0, disabled: maps.Clone(s.Disabled), backends: map[string]Backend{}}
 	if !m.explicit {
 		m.priority = slices.Clone(DefaultPriority)
 	}
 	for name, b := range registry {
 		m.backends[name] = b
 	}
-	for _, name := range slices.Concat(s.Priority, s.Disabled) {
+	for _, name := range slices.Concat(s.Priority, slices.Sorted(maps.Keys(s.Disabled)), slices.Sorted(maps.Keys(s.Configs))) {
 		if !m.knows(name) {
 			return nil, m.unknown(name)
 		}
+	}
+	for name, config := range s.Configs {
+		b, ok := m.backends[name].(Configurable)
+		if !ok {
+			continue
+		}
+		configured, err := b.Configure(config)
+		if err != nil {
+			return nil, fmt.Errorf("configure backend %q: %w", name, err)
+		}
+		m.backends[name] = configured
 	}
 	return m, nil
 }
@@ -119,16 +135,21 @@ func (m *Manager) Describe(ctx context.Context) []Description {
 }
 
 func (m *Manager) describe(ctx context.Context, name string) Description {
-	b, ok := m.backends[name]
-	if !ok {
+	b, built := m.backends[name]
+	if by, off := m.disabled[name]; off {
+		// What is switched off isn't even asked: asking may look for its library.
+		d, _ := notBuilt(name)
+		d.Name, d.Reason, d.Remedy = name, "switched off by "+by, "enable it there"
+		if variable, _, is := strings.Cut(by, "="); is {
+			d.Remedy = "unset " + variable
+		}
+		return d
+	}
+	if !built {
 		d, _ := notBuilt(name)
 		return d
 	}
-	d := b.Describe(ctx)
-	if slices.Contains(m.disabled, name) {
-		d.Ready, d.Reason, d.Remedy = false, "switched off in the configuration", "enable it under runtime.backends"
-	}
-	return d
+	return b.Describe(ctx)
 }
 
 // LoadRequest says where a model should run and how.

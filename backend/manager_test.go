@@ -76,7 +76,7 @@ func TestManagerChoice(t *testing.T) {
 		{name: "by name", fastReady: true, request: backend.LoadRequest{Backend: "cpu"}, want: "cpu"},
 		{name: "by name, not ready", request: backend.LoadRequest{Backend: "cuda"},
 			wantErr: []string{"tiny.gguf", `"cuda"`, "its library is missing", "install it"}},
-		{name: "by name, not built", request: backend.LoadRequest{Backend: "mlx"}, wantErr: []string{`"mlx"`, "not in this build yet", "cpu"}},
+		{name: "by name, not built", request: backend.LoadRequest{Backend: "mlx"}, wantErr: []string{`"mlx"`, "no MLX engine", "cpu"}},
 		{name: "by name, unknown", request: backend.LoadRequest{Backend: "cpuu", Fallback: true}, wantErr: []string{`"cpuu"`, "no backend of this name", "cpu"}},
 		{name: "by name, can't load it", fastReady: true, fastErr: broken, request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"no kernels for Q4_1"}},
 		{name: "fallback allowed and needed", request: backend.LoadRequest{Backend: "cuda", Fallback: true}, want: "cpu", wantReason: []string{`"cuda"`, "its library is missing"}},
@@ -85,11 +85,11 @@ func TestManagerChoice(t *testing.T) {
 		{name: "configured priority passed over", settings: backend.Settings{Priority: []string{"mlx", "cuda", "cpu"}}, want: "cpu", wantReason: []string{`"mlx"`, `"cuda"`}},
 		{name: "configured priority obeyed", settings: backend.Settings{Priority: []string{"cpu", "cuda"}}, fastReady: true, want: "cpu"},
 		{name: "priority without a way out", settings: backend.Settings{Priority: []string{"mlx", "cuda"}}, wantErr: []string{`"mlx"`, `"cuda"`}},
-		{name: "the only one that is ready fails", settings: backend.Settings{Disabled: []string{"cpu"}}, fastReady: true, fastErr: broken,
+		{name: "the only one that is ready fails", settings: backend.Settings{Disabled: map[string]string{"cpu": "runtime.backends"}}, fastReady: true, fastErr: broken,
 			wantErr: []string{"load tiny.gguf: backend \"cuda\" can't be used: no kernels"}},
-		{name: "none is ready", settings: backend.Settings{Disabled: []string{"cpu"}}, wantErr: []string{`"mlx"`, `"cuda"`, `"cpu"`}},
-		{name: "switched off", settings: backend.Settings{Disabled: []string{"cuda"}}, fastReady: true, want: "cpu"},
-		{name: "switched off, by name", settings: backend.Settings{Disabled: []string{"cuda"}}, fastReady: true,
+		{name: "none is ready", settings: backend.Settings{Disabled: map[string]string{"cpu": "runtime.backends"}}, wantErr: []string{`"mlx"`, `"cuda"`, `"cpu"`}},
+		{name: "switched off", settings: backend.Settings{Disabled: map[string]string{"cuda": "runtime.backends"}}, fastReady: true, want: "cpu"},
+		{name: "switched off, by name", settings: backend.Settings{Disabled: map[string]string{"cuda": "runtime.backends"}}, fastReady: true,
 			request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"switched off", "runtime.backends"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestManagerCancelled(t *testing.T) {
 
 func TestManagerDescribe(t *testing.T) {
 	fast.ready = false
-	m, err := backend.NewManager(backend.Settings{Priority: []string{"cpu", "mlx"}, Disabled: []string{"cpu"}})
+	m, err := backend.NewManager(backend.Settings{Priority: []string{"cpu", "mlx"}, Disabled: map[string]string{"cpu": "runtime.backends"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestManagerDescribe(t *testing.T) {
 }
 
 func TestManagerSettings(t *testing.T) {
-	for _, s := range []backend.Settings{{Priority: []string{"cpu", "gpu"}}, {Disabled: []string{"gpu"}}} {
+	for _, s := range []backend.Settings{{Priority: []string{"cpu", "gpu"}}, {Disabled: map[string]string{"gpu": "runtime.backends"}}} {
 		if _, err := backend.NewManager(s); err == nil || !strings.Contains(err.Error(), `"gpu"`) {
 			t.Errorf("NewManager(%+v): %v, expected an error that names gpu", s, err)
 		}

@@ -4,17 +4,24 @@ package backend
 // build has no engine. A backend that registers under one of them takes its
 // place.
 var otherBackends = []Description{
-	{Name: "mlx", Device: "Apple GPU (Metal), NVIDIA GPU (CUDA)"},
-	{Name: "cuda", Device: "NVIDIA GPU"},
-	{Name: "rocm", Device: "AMD GPU"},
-	{Name: "mps", Device: "Apple GPU"},
+	{Name: "mlx", Device: "Apple GPU (Metal), NVIDIA GPU (CUDA)", Reason: "this build has no MLX engine"},
+	{Name: "cuda", Device: "NVIDIA GPU", Reason: "its engine, on llama.cpp's library, comes later; no library was looked for"},
+	{Name: "rocm", Device: "AMD GPU", Reason: "its engine, on llama.cpp's library, comes later; no library was looked for"},
+	{Name: "mps", Device: "Apple GPU", Reason: "its engine, on llama.cpp's library, comes later; no library was looked for"},
+}
+
+// remedies are what runs on the same device until then.
+var remedies = map[string]string{
+	"mlx":  "use the cpu backend",
+	"cuda": "use mlx, which runs on NVIDIA GPUs, or cpu",
+	"rocm": "use the cpu backend",
+	"mps":  "use mlx, which runs on Apple GPUs, or cpu",
 }
 
 func notBuilt(name string) (Description, bool) {
 	for _, d := range otherBackends {
 		if d.Name == name {
-			d.Reason = "not in this build yet"
-			d.Remedy = "use the cpu backend, or an inferflux release whose notes list " + name
+			d.Remedy = remedies[name]
 			return d, true
 		}
 	}

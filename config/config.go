@@ -94,17 +94,41 @@ type Runtime struct {
 	Scheduler Scheduler `key:"scheduler"`
 }
 
-// Backend is one entry of "runtime.backends". Options that only one backend
-// knows go into a struct of their own under that backend's name.
+// Backend is one entry of "runtime.backends". The tag "for" names the backends
+// that a setting is for; it is an error in the entry of another.
 type Backend struct {
 	// Which backend.
 	Name string `key:"name" enum:"cpu,mlx,cuda,rocm,mps" example:"cpu"`
-	// Whether it may be used.
+	// Whether it may be used. ENABLE_MLX=0 (ENABLE_CUDA, ENABLE_ROCM, ENABLE_MPS) in the environment switches one off, =1 on, whatever stands here.
 	Enabled bool `key:"enabled" default:"true"`
 	// The native library to load, or the folder it is in. Left out, it is searched for. For mlx, cuda, rocm and mps.
-	Library string `key:"library"`
+	Library string `key:"library" for:"mlx,cuda,rocm,mps"`
+	// What to compute on. auto is the GPU if the library has one. For mlx.
+	Device string `key:"device" default:"auto" enum:"auto,gpu,cpu" for:"mlx"`
+	// The most memory that the library may hold, weights and KV cache included. 0 means what the device recommends. For mlx.
+	MemoryLimit Size `key:"memory_limit" default:"0" range:"0..1024TiB" for:"mlx"`
+	// How much freed memory the library may keep for reuse. 0 lets the backend choose. For mlx.
+	CacheLimit Size `key:"cache_limit" default:"0" range:"0..1024TiB" for:"mlx"`
+	// How much memory may stay resident on a GPU that shares the machine's memory (Metal). 0 means the size of the weights. For mlx.
+	WiredLimit Size `key:"wired_limit" default:"0" range:"0..1024TiB" for:"mlx"`
+	// The largest number of a prompt's tokens that are computed in one pass. 0 lets the backend choose. For mlx.
+	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536" for:"mlx"`
 	// The number of threads. 0 means one per core. For cpu.
-	Threads int `key:"threads" default:"0" range:"0..1024"`
+	Threads int `key:"threads" default:"0" range:"0..1024" for:"cpu"`
+
+	switched string // "ENABLE_MLX=0": the variable that decided Enabled
+}
+
+// OffBy is the setting that switched the backend off, such as "ENABLE_MLX=0" or
+// "runtime.backends", and "" for one that is on.
+func (b Backend) OffBy() string {
+	switch {
+	case b.Enabled:
+		return ""
+	case b.switched != "":
+		return b.switched
+	}
+	return "runtime.backends"
 }
 
 // Scheduler is the section "runtime.scheduler".

@@ -174,12 +174,12 @@ f.yaml:5:26: models[3].context: must not be larger than kv_tokens (50), but is 1
 models: [{source: a, backend: cuda}]
 `, nil, `
 f.yaml:2:27: runtime.backend_priority[1]: "cpu" is listed twice
-f.yaml:2:32: runtime.backend_priority[2]: "cuda" is switched off under runtime.backends
+f.yaml:2:32: runtime.backend_priority[2]: "cuda" is switched off by runtime.backends
 f.yaml:2:38: runtime.backend_priority[3]: must be one of cpu, mlx, cuda, rocm, mps, not "tpu"
 f.yaml:3:51: runtime.backends[1].name: "cuda" is listed already as runtime.backends[0]
 f.yaml:3:58: runtime.backends[2]: needs a name
-f.yaml:3:93: runtime.backends[3].library: the cpu backend has no native library
-f.yaml:4:31: models[0].backend: "cuda" is switched off under runtime.backends`},
+f.yaml:3:93: runtime.backends[3].library: is a setting of mlx, cuda, rocm, mps, not of cpu
+f.yaml:4:31: models[0].backend: "cuda" is switched off by runtime.backends`},
 		"scheduler": {"runtime: {scheduler: {batch_tokens: 16, prefill_chunk: 32, max_running: 17}}\n", nil, `
 f.yaml:1:56: runtime.scheduler.prefill_chunk: must not be larger than batch_tokens (16), but is 32
 f.yaml:1:73: runtime.scheduler.max_running: must not be larger than batch_tokens (16), since every running sequence needs a token a step, but is 17`},

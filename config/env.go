@@ -15,7 +15,7 @@ const envPrefix = "INFERFLUX_"
 
 // Variables of the same prefix that aren't settings of the server: other parts
 // of the program read them.
-var otherVariables = []string{"INFERFLUX_HOME", "INFERFLUX_SIMD", "INFERFLUX_SERVER", "INFERFLUX_API_KEY", "INFERFLUX_CONFIG"}
+var otherVariables = []string{"INFERFLUX_HOME", "INFERFLUX_SIMD", "INFERFLUX_SERVER", "INFERFLUX_API_KEY", "INFERFLUX_CONFIG", "INFERFLUX_EMBED_MLXC"}
 
 // Kubernetes gives every container such variables for each service of its
 // namespace, so a service called inferflux or inferflux-server must not stop
@@ -70,6 +70,40 @@ func (d *decoder) environment(environ []string, root reflect.Value, c *Config) {
 	for _, a := range all {
 		d.set(root, a.path, a.value, origin{from: a.name})
 	}
+	for _, e := range environ {
+		if variable, value, _ := strings.Cut(e, "="); value != "" {
+			d.switchBackend(c, variable, value)
+		}
+	}
+}
+
+// switchVariables switch backends on and off, whatever the file says.
+var switchVariables = map[string]string{"ENABLE_MLX": "mlx", "ENABLE_CUDA": "cuda", "ENABLE_ROCM": "rocm", "ENABLE_MPS": "mps"}
+
+// switchBackend applies one of the switchVariables.
+func (d *decoder) switchBackend(c *Config, variable, value string) {
+	name, ok := switchVariables[variable]
+	if !ok {
+		return
+	}
+	var on bool
+	switch strings.ToLower(value) {
+	case "1", "true", "on", "yes":
+		on = true
+	case "0", "false", "off", "no":
+	default:
+		d.problems.add(origin{from: variable}, "", "must be 1, true, on, yes, or 0, false, off, no, but is %s", quote(value))
+		return
+	}
+	backends := &c.Runtime.Backends
+	i := slices.IndexFunc(*backends, func(b Backend) bool { return b.Name == name })
+	if i < 0 {
+		i = len(*backends)
+		*backends = append(*backends, newElement[Backend]())
+		(*backends)[i].Name = name
+	}
+	(*backends)[i].Enabled, (*backends)[i].switched = on, variable+"="+value
+	d.origins[fmt.Sprintf("runtime.backends[%d].enabled", i)] = origin{from: variable}
 }
 
 func envNames() []string {

@@ -12,6 +12,7 @@ import (
 type field struct {
 	key, def, lo, hi, example string
 	enum                      []string
+	names                     []string // of the entries it is for; empty: all
 	goName                    string
 	index                     int
 	typ                       reflect.Type
@@ -30,9 +31,17 @@ func fieldsOf(t reflect.Type) []field {
 		if e := f.Tag.Get("enum"); e != "" {
 			d.enum = strings.Split(e, ",")
 		}
+		if e := f.Tag.Get("for"); e != "" {
+			d.names = strings.Split(e, ",")
+		}
 		all = append(all, d)
 	}
 	return all
+}
+
+// isFor says whether the setting is one of the entry that v holds.
+func (f field) isFor(v reflect.Value) bool {
+	return len(f.names) == 0 || slices.Contains(f.names, v.FieldByName("Name").String())
 }
 
 var (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -32,33 +33,7 @@ func (c *Config) validate() Problems {
 	}
 	c.validateModels(bad)
 
-	seen := map[string]int{}
-	for i, b := range c.Runtime.Backends {
-		key := fmt.Sprintf("runtime.backends[%d]", i)
-		if b.Name == "" {
-			bad(key, "needs a name")
-		} else if first, ok := seen[b.Name]; ok {
-			bad(key+".name", "%q is listed already as runtime.backends[%d]", b.Name, first)
-		} else {
-			seen[b.Name] = i
-		}
-		if b.Library != "" && b.Name == "cpu" {
-			bad(key+".library", "the cpu backend has no native library")
-		}
-	}
-	listed := map[string]bool{}
-	for i, name := range c.Runtime.BackendPriority {
-		key := fmt.Sprintf("runtime.backend_priority[%d]", i)
-		switch {
-		case name == "":
-			bad(key, "is empty")
-		case listed[name]:
-			bad(key, "%q is listed twice", name)
-		case name != "" && !c.Runtime.Backend(name).Enabled:
-			bad(key, "%q is switched off under runtime.backends", name)
-		}
-		listed[name] = true
-	}
+	c.validateBackends(bad)
 	if s := c.Runtime.Scheduler; s.PrefillChunk > s.BatchTokens {
 		// Only one of the two may have been set: judge against the larger origin.
 		if _, set := c.origins["runtime.scheduler.prefill_chunk"]; set {
@@ -71,6 +46,40 @@ func (c *Config) validate() Problems {
 		bad("runtime.scheduler.max_running", "must not be larger than batch_tokens (%d), since every running sequence needs a token a step, but is %d", s.BatchTokens, s.MaxRunning)
 	}
 	return p
+}
+
+func (c *Config) validateBackends(bad func(key, format string, args ...any)) {
+	seen := map[string]int{}
+	for i, b := range c.Runtime.Backends {
+		key := fmt.Sprintf("runtime.backends[%d]", i)
+		if b.Name == "" {
+			bad(key, "needs a name")
+			continue
+		}
+		if first, ok := seen[b.Name]; ok {
+			bad(key+".name", "%q is listed already as runtime.backends[%d]", b.Name, first)
+		} else {
+			seen[b.Name] = i
+		}
+		for _, f := range fieldsOf(reflect.TypeOf(b)) {
+			if _, set := c.origins[key+"."+f.key]; set && !f.isFor(reflect.ValueOf(b)) {
+				bad(key+"."+f.key, "is a setting of %s, not of %s", strings.Join(f.names, ", "), b.Name)
+			}
+		}
+	}
+	listed := map[string]bool{}
+	for i, name := range c.Runtime.BackendPriority {
+		key := fmt.Sprintf("runtime.backend_priority[%d]", i)
+		switch {
+		case name == "":
+			bad(key, "is empty")
+		case listed[name]:
+			bad(key, "%q is listed twice", name)
+		case !c.Runtime.Backend(name).Enabled:
+			bad(key, "%q is switched off by %s", name, c.Runtime.Backend(name).OffBy())
+		}
+		listed[name] = true
+	}
 }
 
 func (c *Config) validateModels(bad func(key, format string, args ...any)) {
@@ -108,7 +117,7 @@ func (c *Config) validateModels(bad func(key, format string, args ...any)) {
 			take(a, aliasKey)
 		}
 		if m.Backend != "" && !m.Fallback && !c.Runtime.Backend(m.Backend).Enabled {
-			bad(key+".backend", "%q is switched off under runtime.backends", m.Backend)
+			bad(key+".backend", "%q is switched off by %s", m.Backend, c.Runtime.Backend(m.Backend).OffBy())
 		}
 		if m.KVTokens > 0 && m.Context > m.KVTokens {
 			bad(key+".context", "must not be larger than kv_tokens (%d), but is %d", m.KVTokens, m.Context)

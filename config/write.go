@@ -22,6 +22,9 @@ func (c *Config) Write(w io.Writer) error {
 
 func (c *Config) writeSection(w *bufio.Writer, v reflect.Value, path, indent string) {
 	for i, f := range fieldsOf(v.Type()) {
+		if !f.isFor(v) {
+			continue
+		}
 		if i > 0 && strings.HasSuffix(indent, "- ") {
 			indent = indent[:len(indent)-2] + "  " // only an entry's first line has its dash
 		}

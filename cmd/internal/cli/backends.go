@@ -6,8 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/cmd/internal/daemon"
 	"github.com/inferflux/inferflux/config"
+	"github.com/inferflux/inferflux/registry"
 )
 
 func (a *app) backends() *cobra.Command {
@@ -21,11 +23,7 @@ not, why and what to do about it. No server is needed.`,
   inferctl backends --json | jq -r '.[] | select(.ready) | .name'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(config.Sources{Env: os.Environ()})
-			if err != nil {
-				return usagef("%w", err)
-			}
-			manager, err := daemon.NewManager(c)
+			manager, err := openManager()
 			if err != nil {
 				return err
 			}
@@ -63,4 +61,18 @@ not, why and what to do about it. No server is needed.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// openManager makes the backends' manager that a server on this machine would
+// have: with its configuration and environment.
+func openManager() (*backend.Manager, error) {
+	home, err := registry.Home()
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Load(config.Sources{File: daemon.DefaultFile(home), Env: os.Environ()})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return daemon.NewManager(c, home)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/cmd/internal/daemon"
-	"github.com/inferflux/inferflux/config"
 	"github.com/inferflux/inferflux/registry"
 )
 
@@ -166,7 +165,7 @@ func (a *app) runBench(ctx context.Context, m registry.Model, o benchOptions, no
 		return nil, err
 	}
 	defer c.Close()
-	manager, err := daemon.NewManager(config.Default())
+	manager, err := openManager()
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func (q *quick) start(ctx context.Context) (base string, failed <-chan error, er
 	go func() {
 		defer close(ended) // later looks find nil
 		ended <- daemon.Run(ctx, daemon.Options{
-			Config: c, Store: q.store, Version: q.app.version,
+			Config: c, Home: q.home, Store: q.store, Version: q.app.version,
 			// What goes wrong is shown as this program's own error.
 			Logger:    slog.New(slog.DiscardHandler),
 			Listening: func(a net.Addr) { listening <- a },

@@ -84,7 +84,7 @@ Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 				return err
 			}
 			if s.File == "" {
-				s.File = defaultFile(home)
+				s.File = DefaultFile(home)
 			}
 			for _, f := range []struct{ flag, key, value string }{{"listen", "server.listen", listen}, {"log-level", "logging.level", level}} {
 				if cmd.Flags().Changed(f.flag) {
@@ -118,7 +118,7 @@ Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 			}
 			ctx, stop := Interruptible(cmd.Context())
 			defer stop()
-			return Run(ctx, Options{Config: c, Store: registry.Open(home), Logger: NewLogger(cmd.ErrOrStderr(), c.Logging), Version: version})
+			return Run(ctx, Options{Config: c, Home: home, Store: registry.Open(home), Logger: NewLogger(cmd.ErrOrStderr(), c.Logging), Version: version})
 		},
 	}
 	f := cmd.Flags()
@@ -145,8 +145,8 @@ func exampleName(use string) string {
 	return use
 }
 
-// defaultFile is the configuration used when none is named; "" for none.
-func defaultFile(home string) string {
+// DefaultFile is the configuration used when none is named; "" for none.
+func DefaultFile(home string) string {
 	if f := os.Getenv("INFERFLUX_CONFIG"); f != "" {
 		return f
 	}
@@ -160,7 +160,7 @@ func defaultFile(home string) string {
 // useBackend makes every model run on one backend.
 func useBackend(c *config.Config, name string) error {
 	if !c.Runtime.Backend(name).Enabled {
-		return fmt.Errorf("--backend: %q is switched off under runtime.backends", name)
+		return fmt.Errorf("--backend: %q is switched off by %s", name, c.Runtime.Backend(name).OffBy())
 	}
 	for i := range c.Models {
 		c.Models[i].Backend, c.Models[i].Fallback = name, false

@@ -23,6 +23,7 @@ import (
 // Options are what Run needs beside the configuration.
 type Options struct {
 	Config  *config.Config
+	Home    string // the folder of installed libraries; see registry.Home
 	Store   *registry.Store
 	Logger  *slog.Logger
 	Version string
@@ -45,7 +46,7 @@ func Run(ctx context.Context, o Options) error {
 	for _, w := range c.Warnings() {
 		log.Warn(w)
 	}
-	manager, err := NewManager(c)
+	manager, err := NewManager(c, o.Home)
 	if err != nil {
 		return fmt.Errorf("set up the backends: %w", err)
 	}
@@ -109,11 +110,19 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // NewManager makes the backends' manager that a configuration describes.
-func NewManager(c *config.Config) (*backend.Manager, error) {
-	s := backend.Settings{Priority: c.Runtime.BackendPriority}
+// Libraries that were installed are looked for in the folder home.
+func NewManager(c *config.Config, home string) (*backend.Manager, error) {
+	s := backend.Settings{Priority: c.Runtime.BackendPriority, Disabled: map[string]string{}, Configs: map[string]backend.Config{}}
+	for _, name := range []string{"mlx", "cuda", "rocm", "mps"} {
+		b := c.Runtime.Backend(name)
+		s.Configs[name] = backend.Config{
+			Home: home, Library: b.Library, Device: b.Device, PrefillChunk: b.PrefillChunk,
+			MemoryLimit: int64(b.MemoryLimit), CacheLimit: int64(b.CacheLimit), WiredLimit: int64(b.WiredLimit),
+		}
+	}
 	for _, b := range c.Runtime.Backends {
 		if !b.Enabled {
-			s.Disabled = append(s.Disabled, b.Name)
+			s.Disabled[b.Name] = b.OffBy()
 		}
 	}
 	return backend.NewManager(s)
