@@ -139,7 +139,7 @@ func TestPyPIErrors(t *testing.T) {
 		"another content":    {func(_ *testing.T, e *Entry) { e.Wheels[0].Member = "pkg/other" }, "tiny0 1 has no file pkg/other"},
 		"no python":          {func(t *testing.T, _ *Entry) { t.Setenv("PATH", t.TempDir()) }, "no python3 on the PATH: install Python 3 with pip"},
 		"no pip":             {func(t *testing.T, _ *Entry) { fakePython(t, ""); brokenPip(t) }, "has no pip: run"},
-		"pip fails":          {func(t *testing.T, _ *Entry) { fakePython(t, "echo no network >&2; exit 1\n") }, "pip could not download tiny0 1 (exit status 1): no network"},
+		"pip fails":          {func(t *testing.T, _ *Entry) { fakePython(t, "echo no network >&2; exit 1\n") }, "pip could not download tiny0==1 (exit status 1): no network"},
 		"pip brings nothing": {func(t *testing.T, _ *Entry) { fakePython(t, "exit 0\n") }, "pip downloaded 0 wheels"},
 		"something else arrives": {func(t *testing.T, _ *Entry) {
 			fakePython(t, strings.Replace(servePip, "cp ", "head -c 100 /dev/zero > \"$dest/x.whl\"; true ", 1))
