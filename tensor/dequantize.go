@@ -32,7 +32,43 @@ func Dequantize(dst []float32, t Type, src []byte) error {
 }
 
 // CanDequantize reports whether [Dequantize] can read values of type t.
+// [Tensor.CanDequantize] also knows the types that need scales from elsewhere.
 func (t Type) CanDequantize() bool { return t < numTypes && dequantizers[t] != nil }
+
+// Dequantize turns rows from up to, not including, to of any tensor whose values
+// can be read into float32: dst has room for exactly their elements. GGUF's types
+// are read as by [Dequantize]; MLX's as mlx.core.dequantize does in float32, to the
+// last bit.
+//
+// Ranges of one tensor may be read at the same time. When it fails, dst is
+// untouched.
+func (t Tensor) Dequantize(dst []float32, from, to int) error {
+	rows, cols := t.Rows(), t.Cols()
+	if from < 0 || to < from || to > rows || len(dst) != (to-from)*cols {
+		return fmt.Errorf("dequantize %s: rows %d to %d of %d into %d elements", t, from, to, rows, len(dst))
+	}
+	if t.Type.packed() {
+		if err := t.checkPacked(); err != nil {
+			return fmt.Errorf("dequantize %s: %w", t, err)
+		}
+		t.dequantizePacked(dst, from, to)
+		return nil
+	}
+	size, err := t.Type.RowBytes(cols)
+	if err == nil && size > 0 && to > len(t.Data)/size {
+		err = fmt.Errorf("%d bytes hold %d rows", len(t.Data), len(t.Data)/size)
+	}
+	if err != nil {
+		return fmt.Errorf("dequantize %s: %w", t, err)
+	}
+	if err := Dequantize(dst, t.Type, t.Data[from*size:to*size]); err != nil {
+		return fmt.Errorf("%s: %w", t, err)
+	}
+	return nil
+}
+
+// CanDequantize reports whether [Tensor.Dequantize] can read the tensor's values.
+func (t Tensor) CanDequantize() bool { return t.Packed != nil || t.Type.CanDequantize() }
 
 // Each function reads whole blocks: len(src) decides how many, dst is as long.
 var dequantizers = [numTypes]func(dst []float32, src []byte){

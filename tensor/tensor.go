@@ -1,10 +1,17 @@
 // Package tensor names the element types and block layouts in which model
 // weights are stored, and describes a tensor as plain data: a name, a type, a
 // shape and bytes. It does no arithmetic beyond turning stored blocks into
-// float32 ([Dequantize]) and knows nothing of files, devices or models.
+// float32 ([Tensor.Dequantize]) and knows nothing of files, devices or models.
 //
 // Shapes are written outermost dimension first, as in PyTorch and MLX: a linear
 // layer's weight is [out, in], and its rows are contiguous.
+//
+// # Two families of quantization
+//
+// A GGUF tensor is blocks: Data holds codes and scales side by side, and the type
+// says it all ([Type.Block]). A matrix quantized by MLX is stored as three arrays,
+// and is one Tensor here: the logical shape, the packed codes in Data, and the
+// rest in [Packed].
 package tensor
 
 import "fmt"
@@ -15,8 +22,10 @@ import "fmt"
 type Tensor struct {
 	Name  string
 	Type  Type
-	Shape []int // outermost first
+	Shape []int // outermost first; of the elements, however they are packed
 	Data  []byte
+	// Packed belongs to the types that MLX quantizes to, and is nil for all others.
+	Packed *Packed
 }
 
 // Cols is the length of a row: the innermost dimension (1 for a scalar).
@@ -39,5 +48,23 @@ func (t Tensor) Rows() int {
 // Elems is the number of elements.
 func (t Tensor) Elems() int { return t.Rows() * t.Cols() }
 
-// String describes the tensor as `name [out, in] TYPE`.
-func (t Tensor) String() string { return fmt.Sprintf("%s %v %s", t.Name, t.Shape, t.Type) }
+// Bytes is the size of all that is stored of the tensor, scales included.
+func (t Tensor) Bytes() int64 {
+	n := int64(len(t.Data))
+	if p := t.Packed; p != nil {
+		n += int64(len(p.Scales.Data)) + int64(len(p.Biases.Data))
+	}
+	return n
+}
+
+// Encoding is the type in words: "Q4_K", or "affine 4-bit/64" for 4 bits in groups
+// of 64.
+func (t Tensor) Encoding() string {
+	if t.Packed == nil {
+		return t.Type.String()
+	}
+	return t.Packed.String()
+}
+
+// String describes the tensor as `name [out in] TYPE`.
+func (t Tensor) String() string { return fmt.Sprintf("%s %v %s", t.Name, t.Shape, t.Encoding()) }

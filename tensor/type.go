@@ -6,8 +6,9 @@ import "fmt"
 type Type uint8
 
 // The types of ggml's current file format (ggml.h, enum ggml_type), by their
-// usual names. Those for which [Type.CanDequantize] is false are recognised so
-// that a file can be listed, but their values can't be read.
+// usual names, those that only safetensors and npz files have, and MLX's
+// quantizations. Those for which [Type.CanDequantize] is false are recognised so
+// that a file can be listed, but their values can't be read on their own.
 const (
 	Invalid Type = iota
 	F32
@@ -45,6 +46,28 @@ const (
 	NVFP4
 	Q1_0
 	Q2_0
+
+	Bool
+	U8
+	U16
+	U32
+	U64
+	C64
+	F8_E4M3
+	F8_E5M2
+	F8_E8M0
+	F8_E4M3FNUZ
+	F8_E5M2FNUZ
+	F6_E2M3
+	F6_E3M2
+	F4
+
+	// MLX's quantizations, by the mode names of its functions. A tensor of such a
+	// type has a [Packed]; the type alone doesn't tell the size.
+	MLXAffine
+	MLXMXFP4
+	MLXMXFP8
+	MLXNVFP4
 	numTypes
 )
 
@@ -68,6 +91,14 @@ var types = [numTypes]typeInfo{
 	IQ4_NL: {"IQ4_NL", 32, 18}, IQ4_XS: {"IQ4_XS", 256, 136},
 	TQ1_0: {"TQ1_0", 256, 54}, TQ2_0: {"TQ2_0", 256, 66},
 	MXFP4: {"MXFP4", 32, 17}, NVFP4: {"NVFP4", 64, 36}, Q1_0: {"Q1_0", 128, 18}, Q2_0: {"Q2_0", 64, 18},
+
+	// safetensors' dtypes.
+	Bool: {"BOOL", 1, 1}, U8: {"U8", 1, 1}, U16: {"U16", 1, 2}, U32: {"U32", 1, 4}, U64: {"U64", 1, 8}, C64: {"C64", 1, 8},
+	F8_E4M3: {"F8_E4M3", 1, 1}, F8_E5M2: {"F8_E5M2", 1, 1}, F8_E8M0: {"F8_E8M0", 1, 1},
+	F8_E4M3FNUZ: {"F8_E4M3FNUZ", 1, 1}, F8_E5M2FNUZ: {"F8_E5M2FNUZ", 1, 1},
+	F6_E2M3: {"F6_E2M3", 4, 3}, F6_E3M2: {"F6_E3M2", 4, 3}, F4: {"F4", 2, 1},
+
+	MLXAffine: {"affine", 1, 0}, MLXMXFP4: {"mxfp4", 1, 0}, MLXMXFP8: {"mxfp8", 1, 0}, MLXNVFP4: {"nvfp4", 1, 0},
 }
 
 // String is the type's usual name, such as "Q4_K".
@@ -79,7 +110,8 @@ func (t Type) String() string {
 }
 
 // Block is the number of elements in one block and the bytes it takes; (1,
-// size) for types that are not quantized.
+// size) for types that are not quantized, (1, 0) for MLX's, whose size depends on
+// the tensor.
 func (t Type) Block() (elems, bytes int) {
 	if t >= numTypes {
 		return 1, 0
@@ -100,8 +132,16 @@ func (t Type) RowBytes(cols int) (int, error) {
 	return cols / e * b, nil
 }
 
-// Quantized reports whether elements are stored in blocks that share a scale.
+// Quantized reports whether elements are stored in blocks or groups that share a
+// scale.
 func (t Type) Quantized() bool {
+	switch t {
+	case F6_E2M3, F6_E3M2, F4: // several elements to a byte, no scale
+		return false
+	}
 	e, _ := t.Block()
-	return e > 1
+	return e > 1 || t.packed()
 }
+
+// packed reports whether the type is one of MLX's, which need a [Packed].
+func (t Type) packed() bool { return t >= MLXAffine && t <= MLXNVFP4 }

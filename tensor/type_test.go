@@ -16,6 +16,9 @@ func TestBlockSizes(t *testing.T) {
 	}
 	// Newer than the package that types.txt is made with: ggml-common.h.
 	lines := string(b) + "Q2_0 64 18\n"
+	// safetensors' own dtypes (its format's documentation).
+	lines += "BOOL 1 1\nU8 1 1\nU16 1 2\nU32 1 4\nU64 1 8\nC64 1 8\nF8_E4M3 1 1\nF8_E5M2 1 1\nF8_E8M0 1 1\n" +
+		"F8_E4M3FNUZ 1 1\nF8_E5M2FNUZ 1 1\nF6_E2M3 4 3\nF6_E3M2 4 3\nF4 2 1\n"
 	want := make(map[string][2]int)
 	for line := range strings.Lines(lines) {
 		var name string
@@ -30,7 +33,7 @@ func TestBlockSizes(t *testing.T) {
 		if w, ok := want[typ.String()]; !ok || w != [2]int{elems, bytes} {
 			t.Errorf("%s: %d elements in %d bytes, want %v", typ, elems, bytes, w)
 		}
-		if typ.Quantized() != (elems > 1) {
+		if typ.Quantized() != (elems > 1 && typ < tensor.Bool) {
 			t.Errorf("%s: Quantized() = %v", typ, typ.Quantized())
 		}
 		delete(want, typ.String())
