@@ -64,12 +64,15 @@ func (t Tensor) float(i int) float32 {
 // e2m1 are the values of the 4-bit float, negative zero among them.
 var e2m1 = [16]float32{0, 0.5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -0.5, -1, -1.5, -2, -3, -4, -6}
 
-// e4m3 are the values of the 8-bit float with 4 bits of exponent, whose bias is 7.
-// Shifted left by 7 its bits are those of a binary16 number that is 2⁸ times
-// smaller, as that has the bias 15.
+// e4m3 are the values of the 8-bit float with 4 bits of exponent, whose bias is 7,
+// no infinity and one NaN. Shifted left by 7 its bits are those of a binary16
+// number that is 2⁸ times smaller, as that has the bias 15.
 var e4m3 = func() (values [256]float32) {
 	for b := range uint16(256) {
 		values[b] = 256 * F16ToF32(b&127<<7)
+		if b&127 == 127 {
+			values[b] = float32(math.NaN())
+		}
 		if b >= 128 {
 			values[b] = -values[b]
 		}

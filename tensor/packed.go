@@ -28,8 +28,8 @@ import (
 //	nvfp4   4              16          U8: E4M3       E2M1(code)·E4M3(scale)
 //
 // E2M1, E4M3 and E8M0 are the small floats of OCP's Microscaling Formats
-// specification 1.0. MLX, and so this package, reads the codes that it reserves as
-// numbers: E4M3's NaN is ±480, E8M0's is infinity.
+// specification 1.0, with one exception that is MLX's: the scale 255, reserved for
+// NaN, is infinity.
 type Packed struct {
 	// Mode is the name that MLX's functions know: the type's String.
 	Mode        string
