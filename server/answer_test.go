@@ -280,6 +280,7 @@ func TestModels(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	type object struct {
 		ID, Object, State, Backend, Device, Quantization string
+		Version                                          string `json:"backend_version"`
 		Created                                          int64
 		Ready                                            bool
 		Context                                          int `json:"context_length"`
@@ -297,7 +298,7 @@ func TestModels(t *testing.T) {
 		t.Fatalf("got %+v", list)
 	}
 	want := object{
-		ID: "fake", Object: "model", State: "ready", Ready: true, Backend: "fake", Device: "no device", Quantization: "Q4_1",
+		ID: "fake", Object: "model", State: "ready", Ready: true, Backend: "fake", Device: "no device", Version: "1", Quantization: "Q4_1",
 		Context: 512, Parameters: 1234, Created: list.Data[0].Created, Capabilities: s.engine.capabilities,
 	}
 	if d := cmp.Diff(want, list.Data[0]); d != "" || want.Created == 0 {

@@ -20,6 +20,7 @@ type modelObject struct {
 	Error          string                `json:"error,omitempty"`
 	Backend        string                `json:"backend,omitempty"`
 	Device         string                `json:"device,omitempty"`
+	BackendVersion string                `json:"backend_version,omitempty"` // MLX's, say
 	Requested      string                `json:"requested_backend,omitempty"`
 	FallbackReason string                `json:"fallback_reason,omitempty"`
 	Capabilities   *backend.Capabilities `json:"capabilities,omitempty"`
@@ -45,7 +46,7 @@ func newModelObject(e generate.Entry) modelObject {
 	// The engine can do both, but this API doesn't offer them yet: a client that
 	// reads the flags must not count on them.
 	capabilities.StructuredOutput, capabilities.SpeculativeDecoding = false, false
-	o.Backend, o.Device = description.Name, description.Device
+	o.Backend, o.Device, o.BackendVersion = description.Name, description.Device, description.Version
 	o.Capabilities = &capabilities
 	o.ContextLength = engine.Context()
 	o.Architecture, o.Parameters, o.Quantization = config.Architecture, config.Parameters, config.Quantization
