@@ -57,6 +57,7 @@ var (
 func init() {
 	backend.Register(fast)
 	backend.Register(steady)
+	backend.Register(&tunable{fake: fake{name: "rocm"}})
 }
 
 func TestManagerChoice(t *testing.T) {
@@ -90,7 +91,9 @@ func TestManagerChoice(t *testing.T) {
 		{name: "none is ready", settings: backend.Settings{Disabled: map[string]string{"cpu": "runtime.backends"}}, wantErr: []string{`"mlx"`, `"cuda"`, `"cpu"`}},
 		{name: "switched off", settings: backend.Settings{Disabled: map[string]string{"cuda": "runtime.backends"}}, fastReady: true, want: "cpu"},
 		{name: "switched off, by name", settings: backend.Settings{Disabled: map[string]string{"cuda": "runtime.backends"}}, fastReady: true,
-			request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"switched off", "runtime.backends"}},
+			request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"switched off by runtime.backends", "enable it there"}},
+		{name: "switched off by a variable", settings: backend.Settings{Disabled: map[string]string{"cuda": "ENABLE_CUDA=0"}}, fastReady: true,
+			request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"switched off by ENABLE_CUDA=0", "unset ENABLE_CUDA"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fast.ready, fast.loadErr = c.fastReady, c.fastErr
@@ -155,7 +158,7 @@ func TestManagerDescribe(t *testing.T) {
 	var names []string
 	for _, d := range m.Describe(t.Context()) {
 		names = append(names, d.Name)
-		if d.Ready || d.Reason == "" || d.Remedy == "" {
+		if d.Name != "rocm" && (d.Ready || d.Reason == "" || d.Remedy == "") {
 			t.Errorf("%+v: expected a reason and a remedy", d)
 		}
 	}
@@ -164,8 +167,56 @@ func TestManagerDescribe(t *testing.T) {
 	}
 }
 
+// tunable is a backend with settings.
+type tunable struct {
+	fake
+	config backend.Config
+}
+
+func (t *tunable) Configure(c backend.Config) (backend.Backend, error) {
+	if c.Device == "abacus" {
+		return nil, errors.New("there is no abacus")
+	}
+	return &tunable{fake: t.fake, config: c}, nil
+}
+
+func (t *tunable) Describe(context.Context) backend.Description {
+	return backend.Description{Name: t.name, Library: t.config.Library, Ready: t.config.Library != ""}
+}
+
+// Settings reach the backend of one manager and no other.
+func TestManagerConfigures(t *testing.T) {
+	library := func(s backend.Settings) string {
+		t.Helper()
+		m, err := backend.NewManager(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range m.Describe(t.Context()) {
+			if d.Name == "rocm" {
+				return d.Library
+			}
+		}
+		return "not described"
+	}
+	configs := map[string]backend.Config{"rocm": {Library: "/lib/x"}, "mps": {Library: "/lib/y"}, "cpu": {Library: "/lib/z"}}
+	if got := library(backend.Settings{Configs: configs}); got != "/lib/x" {
+		t.Errorf("configured: library %q", got)
+	}
+	if got := library(backend.Settings{Configs: configs, Disabled: map[string]string{"rocm": "ENABLE_ROCM=0"}}); got != "" {
+		t.Errorf("switched off, but asked for its library: %q", got)
+	}
+	if got := library(backend.Settings{}); got != "" {
+		t.Errorf("another manager's settings are seen: library %q", got)
+	}
+	_, err := backend.NewManager(backend.Settings{Configs: map[string]backend.Config{"rocm": {Device: "abacus"}}})
+	if err == nil || err.Error() != `configure backend "rocm": there is no abacus` {
+		t.Errorf("NewManager: %v", err)
+	}
+}
+
 func TestManagerSettings(t *testing.T) {
-	for _, s := range []backend.Settings{{Priority: []string{"cpu", "gpu"}}, {Disabled: map[string]string{"gpu": "runtime.backends"}}} {
+	for _, s := range []backend.Settings{{Priority: []string{"cpu", "gpu"}}, {Disabled: map[string]string{"gpu": "runtime.backends"}}, {Configs: map[string]backend.Config{"gpu": {}}}} {
 		if _, err := backend.NewManager(s); err == nil || !strings.Contains(err.Error(), `"gpu"`) {
 			t.Errorf("NewManager(%+v): %v, expected an error that names gpu", s, err)
 		}

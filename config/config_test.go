@@ -180,6 +180,26 @@ f.yaml:3:51: runtime.backends[1].name: "cuda" is listed already as runtime.backe
 f.yaml:3:58: runtime.backends[2]: needs a name
 f.yaml:3:93: runtime.backends[3].library: is a setting of mlx, cuda, rocm, mps, not of cpu
 f.yaml:4:31: models[0].backend: "cuda" is switched off by runtime.backends`},
+		"settings of another backend": {`runtime:
+  backends:
+    - {name: cpu, device: gpu, memory_limit: 1GiB, threads: 2}
+    - {name: mlx, device: metal, threads: 2, cache_limit: -1, prefill_chunk: 70000, wired_limit: 2000TiB}
+    - {name: cuda, library: /x, prefill_chunk: 64}
+`, nil, `
+f.yaml:3:27: runtime.backends[0].device: is a setting of mlx, not of cpu
+f.yaml:3:46: runtime.backends[0].memory_limit: is a setting of mlx, not of cpu
+f.yaml:4:27: runtime.backends[1].device: must be one of auto, gpu, cpu, not "metal"
+f.yaml:4:43: runtime.backends[1].threads: is a setting of cpu, not of mlx
+f.yaml:4:59: runtime.backends[1].cache_limit: the size "-1" is out of range
+f.yaml:4:78: runtime.backends[1].prefill_chunk: must be between 0 and 65536, not 70000
+f.yaml:4:98: runtime.backends[1].wired_limit: must be between 0 and 1024TiB, not 2000TiB
+f.yaml:5:48: runtime.backends[2].prefill_chunk: is a setting of mlx, not of cuda`},
+		"switches": {"models: [{source: a, backend: mlx}]\nruntime: {backend_priority: [cuda, cpu]}\n",
+			[]string{"ENABLE_MLX=0", "ENABLE_CUDA=off", "ENABLE_ROCM=maybe", "ENABLE_MPS=2"}, `
+f.yaml:1:31: models[0].backend: "mlx" is switched off by ENABLE_MLX=0
+f.yaml:2:30: runtime.backend_priority[0]: "cuda" is switched off by ENABLE_CUDA=off
+ENABLE_ROCM: must be 1, true, on or yes, or else 0, false, off or no, but is "maybe"
+ENABLE_MPS: must be 1, true, on or yes, or else 0, false, off or no, but is "2"`},
 		"scheduler": {"runtime: {scheduler: {batch_tokens: 16, prefill_chunk: 32, max_running: 17}}\n", nil, `
 f.yaml:1:56: runtime.scheduler.prefill_chunk: must not be larger than batch_tokens (16), but is 32
 f.yaml:1:73: runtime.scheduler.max_running: must not be larger than batch_tokens (16), since every running sequence needs a token a step, but is 17`},
@@ -241,6 +261,37 @@ func TestPrecedence(t *testing.T) {
 	}
 	if c, err = config.Parse([]byte(file), config.Sources{Env: env}); err != nil || c.Runtime.Backend("cpu").Threads != 3 {
 		t.Errorf("backends %+v", c.Runtime.Backends)
+	}
+}
+
+// The ENABLE_ variables decide over the file, and what they decided is shown.
+func TestSwitches(t *testing.T) {
+	file := "runtime: {backends: [{name: mlx, enabled: false, device: cpu}, {name: cuda}]}\n"
+	for _, c := range []struct {
+		name    string
+		env     []string
+		backend string
+		on      bool
+		by      string
+	}{
+		{"the file", nil, "mlx", false, "runtime.backends"},
+		{"on in spite of the file", []string{"ENABLE_MLX=1"}, "mlx", true, ""},
+		{"an empty one says nothing", []string{"ENABLE_MLX="}, "mlx", false, "runtime.backends"},
+		{"off in spite of the file", []string{"ENABLE_CUDA=False"}, "cuda", false, "ENABLE_CUDA=False"},
+		{"not listed, off", []string{"ENABLE_ROCM=no"}, "rocm", false, "ENABLE_ROCM=no"},
+		{"not listed, on", []string{"ENABLE_MPS=yes"}, "mps", true, ""},
+		{"there is none for cpu", []string{"ENABLE_CPU=0"}, "cpu", true, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := parse(t, file, c.env...).Runtime.Backend(c.backend)
+			if b.Enabled != c.on || b.OffBy() != c.by {
+				t.Errorf("enabled %v, switched off by %q; want %v, %q", b.Enabled, b.OffBy(), c.on, c.by)
+			}
+		})
+	}
+	var out bytes.Buffer
+	if err := parse(t, "", "ENABLE_MLX=off").Write(&out); err != nil || !strings.Contains(out.String(), "enabled: false  # from ENABLE_MLX\n") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 
@@ -346,7 +397,7 @@ server: {listen: "[::1]:80", api_keys: [hush-hush-1], max_body_bytes: 1500000, i
 models:
   - {id: "1e3", source: "hf:a/b/c d.gguf", aliases: ["yes", x], kv_type: f32, context: 5}
   - {id: "#x", path: "/a \"b\"\t", fallback: true}
-runtime: {backends: [{name: cpu, threads: 2}], backend_priority: [cpu]}
+runtime: {backends: [{name: cpu, threads: 2}, {name: mlx, device: gpu, memory_limit: 3GiB, prefill_chunk: 1024}], backend_priority: [cpu]}
 `
 	c := parse(t, yaml, "INFERFLUX_LOGGING_LEVEL=debug")
 	var out bytes.Buffer

@@ -77,6 +77,18 @@ func (d *decoder) environment(environ []string, root reflect.Value, c *Config) {
 	}
 }
 
+// ParseSwitch reads the value of an environment variable that switches something
+// on or off.
+func ParseSwitch(value string) (bool, error) {
+	switch strings.ToLower(value) {
+	case "1", "true", "on", "yes":
+		return true, nil
+	case "0", "false", "off", "no":
+		return false, nil
+	}
+	return false, fmt.Errorf("must be 1, true, on or yes, or else 0, false, off or no, but is %s", quote(value))
+}
+
 // switchVariables switch backends on and off, whatever the file says.
 var switchVariables = map[string]string{"ENABLE_MLX": "mlx", "ENABLE_CUDA": "cuda", "ENABLE_ROCM": "rocm", "ENABLE_MPS": "mps"}
 
@@ -86,13 +98,9 @@ func (d *decoder) switchBackend(c *Config, variable, value string) {
 	if !ok {
 		return
 	}
-	var on bool
-	switch strings.ToLower(value) {
-	case "1", "true", "on", "yes":
-		on = true
-	case "0", "false", "off", "no":
-	default:
-		d.problems.add(origin{from: variable}, "", "must be 1, true, on, yes, or 0, false, off, no, but is %s", quote(value))
+	on, err := ParseSwitch(value)
+	if err != nil {
+		d.problems.add(origin{from: variable}, "", "%v", err)
 		return
 	}
 	backends := &c.Runtime.Backends

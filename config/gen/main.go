@@ -103,7 +103,10 @@ A key's variable is ` + "`INFERFLUX_`" + ` and the key in capitals, with undersc
 
 A variable that begins with a section's name (` + "`INFERFLUX_SERVER_`, `INFERFLUX_MODELS_`, `INFERFLUX_RUNTIME_`, `INFERFLUX_LOGGING_`" + `) but names no
 setting is an error. Any other unknown ` + "`INFERFLUX_`" + ` variable gives a warning. What Kubernetes sets for a service (` + "`INFERFLUX_SERVICE_HOST`" + ` and the
-like) is left alone. These variables belong to other parts of the program:
+like) is left alone.
+
+` + "`ENABLE_MLX`, `ENABLE_CUDA`, `ENABLE_ROCM` and `ENABLE_MPS`" + ` switch a backend on (` + "`1`, `true`, `on`, `yes`" + `) or off (` + "`0`, `false`, `off`, `no`" + `), whatever
+` + "`runtime.backends[].enabled`" + ` says; any other value is an error. These variables belong to other parts of the program:
 
 | variable | what it is |
 |---|---|
@@ -111,6 +114,8 @@ like) is left alone. These variables belong to other parts of the program:
 | ` + "`INFERFLUX_CONFIG`" + ` | the configuration file, as ` + "`--config`" + ` |
 | ` + "`INFERFLUX_SERVER`, `INFERFLUX_API_KEY`" + ` | the server that ` + "`inferctl`" + ` talks to, and the key it sends |
 | ` + "`INFERFLUX_SIMD`" + ` | the instruction set of the CPU engine, to try a lower one than the machine has |
+| ` + "`MLX_C_ROOT`" + ` | a genuine mlx-c for the mlx backend: a folder with ` + "`lib/libmlxc.so`" + ` (or ` + "`.dylib`" + `) |
+| ` + "`INFERFLUX_EMBED_MLXC`" + ` | ` + "`0`" + `: ` + "`inferctl backends install mlx`" + ` compiles nothing and records the mlx-c that is there ([Installer.md](Installer.md)) |
 | ` + "`INFERFLUX_TEST_…`" + ` | settings of the tests |
 `
 
