@@ -168,7 +168,7 @@ func (o ops) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 }
 
 func (o ops) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
-	must(x.Cols == w.Out, "norm of %v by %v", x, w)
+	must(x.Cols%w.Out == 0, "norm of %v by %v", x, w)
 	o.note("norm %d eps %g", w.Ref, eps)
 	return x
 }

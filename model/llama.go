@@ -3,16 +3,19 @@ package model
 import (
 	"math"
 
+	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/nn"
 )
 
 func init() {
 	Register(Architecture{
 		GGUF:        []string{"llama"},
-		HuggingFace: []string{"LlamaForCausalLM", "MistralForCausalLM"},
-		Define:      defineLlama,
+		HuggingFace: []string{"LlamaForCausalLM", classMistral},
+		Define:      func(p *Params) Definition { return defineLlama(p) },
 	})
 }
+
+const classMistral = "MistralForCausalLM"
 
 // Bounds on what a file may claim: far above any model there is, low enough
 // that products of two of them can't overflow.
@@ -38,6 +41,7 @@ var (
 	keyWindow   = Key{"%s.attention.sliding_window", "sliding_window"}
 	keyExperts  = Key{"%s.expert_count", "num_local_experts"}
 	keyAct      = Key{"", "hidden_act"}
+	keyTied     = Key{"", "tie_word_embeddings"}
 )
 
 var (
@@ -46,6 +50,8 @@ var (
 	nameOutputNorm = Name{"output_norm.weight", "model.norm.weight"}
 	nameRopeFreqs  = Name{"rope_freqs.weight", ""}
 
+	nameQNorm    = Name{"blk.%d.attn_q_norm.weight", "model.layers.%d.self_attn.q_norm.weight"}
+	nameKNorm    = Name{"blk.%d.attn_k_norm.weight", "model.layers.%d.self_attn.k_norm.weight"}
 	nameAttnNorm = Name{"blk.%d.attn_norm.weight", "model.layers.%d.input_layernorm.weight"}
 	nameQ        = Name{"blk.%d.attn_q.weight", "model.layers.%d.self_attn.q_proj.weight"}
 	nameK        = Name{"blk.%d.attn_k.weight", "model.layers.%d.self_attn.k_proj.weight"}
@@ -68,16 +74,28 @@ var (
 // llamaDefinition is the hyper-parameters of the llama family: Llama 1 to 3.x,
 // Mistral, SmolLM2 and the many models built like them. Pre-norm decoder layers
 // of grouped-query attention with rotary positions and a SiLU-gated MLP, RMS
-// norms, an output layer of its own or tied to the embedding.
+// norms, an output layer of its own or tied to the embedding. Where config.json
+// leaves a key out, transformers' default holds.
 type llamaDefinition struct {
 	config Config
 	ffn    int
 	window int
 	eps    float32
 	rope   *nn.Rope
+	qkNorm bool // each head's query and key are normalized before rotation
+	tied   tying
 }
 
-func defineLlama(p *Params) Definition {
+// tying says whether the output layer is the embedding.
+type tying uint8
+
+const (
+	tiedIfAlone tying = iota // if the checkpoint has no other
+	tiedAlways
+	tiedNever
+)
+
+func defineLlama(p *Params) *llamaDefinition {
 	d := &llamaDefinition{
 		config: Config{
 			Vocab:   p.Rows(nameEmbedding, 1, maxVocab),
@@ -86,12 +104,21 @@ func defineLlama(p *Params) Definition {
 			Hidden:  p.Int(keyHidden, 1, maxWidth),
 			Heads:   p.Int(keyHeads, 1, maxHeads),
 		},
-		ffn:    p.Int(keyFFN, 1, maxWidth),
-		window: p.IntOr(keyWindow, 0, 0, maxContext),
-		eps:    float32(p.Float(keyEps, 0, 1)),
+		ffn: p.Int(keyFFN, 1, maxWidth),
 	}
 	c := &d.config
 	c.KVHeads = p.IntOr(keyKVHeads, c.Heads, 1, c.Heads)
+	if p.Format() == checkpoint.GGUF {
+		d.eps = float32(p.Float(keyEps, 0, 1))
+		d.window = p.IntOr(keyWindow, 0, 0, maxContext)
+	} else {
+		d.eps = float32(p.FloatOr(keyEps, 1e-6, 0, 1))
+		d.tied = readTying(p)
+	}
+	if p.arch == classMistral && !p.Null(keyWindow) {
+		// Only Mistral's class has a window, and null means none.
+		d.window = p.IntOr(keyWindow, 4096, 0, maxContext)
+	}
 	if c.Heads%c.KVHeads != 0 {
 		p.Fail("%d attention heads can't share %d key-value heads evenly", c.Heads, c.KVHeads)
 	}
@@ -116,6 +143,18 @@ func defineLlama(p *Params) Definition {
 	return d
 }
 
+// readTying reads tie_word_embeddings. Checkpoints whose configuration doesn't say
+// are tied if they bring no output layer.
+func readTying(p *Params) tying {
+	switch {
+	case !p.Has(keyTied):
+		return tiedIfAlone
+	case p.BoolOr(keyTied, false):
+		return tiedAlways
+	}
+	return tiedNever
+}
+
 // Config implements Definition.
 func (d *llamaDefinition) Config() Config { return d.config }
 
@@ -127,14 +166,22 @@ func (d *llamaDefinition) Bind(w *Weights) Model {
 	m := &llama{config: c, eps: d.eps, layers: make([]llamaLayer, c.Layers)}
 	m.embedding = w.Embedding(c.Hidden, Part{nameEmbedding, c.Vocab})
 	m.norm = w.Vector(Part{nameOutputNorm, c.Hidden})
-	if m.output = m.embedding; w.Has(nameOutput) {
+	switch {
+	case d.tied == tiedAlways:
+		// Some checkpoints bring a copy.
+		w.Ignore(nameOutput.in(w.c.Format(), 0))
+		m.output = m.embedding
+	case d.tied == tiedIfAlone && !w.Has(nameOutput):
+		m.output = m.embedding
+	default:
 		m.output = w.Linear(c.Hidden, Part{nameOutput, c.Vocab})
 	}
 	rope := d.scaledRope(w)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	for i := range m.layers {
 		w.Layer(i)
-		m.layers[i] = llamaLayer{
+		l := &m.layers[i]
+		*l = llamaLayer{
 			attnNorm: w.Vector(Part{nameAttnNorm, c.Hidden}),
 			attn: nn.SelfAttention{
 				QKV:     w.Linear(c.Hidden, Part{nameQ, q}, Part{nameK, kv}, Part{nameV, kv}),
@@ -155,6 +202,10 @@ func (d *llamaDefinition) Bind(w *Weights) Model {
 				DownBias:   w.Bias(Part{nameDownBias, c.Hidden}),
 				Act:        nn.SiLU,
 			},
+		}
+		if d.qkNorm {
+			l.attn.QNorm, l.attn.KNorm = w.Vector(Part{nameQNorm, c.HeadDim}), w.Vector(Part{nameKNorm, c.HeadDim})
+			l.attn.NormEps = d.eps
 		}
 	}
 	return m

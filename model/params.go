@@ -55,6 +55,12 @@ func (p *Params) Has(k Key) bool {
 	return ok && v != nil
 }
 
+// Null reports whether the key is present and null.
+func (p *Params) Null(k Key) bool {
+	v, ok := p.c.Metadata().Value(p.name(k))
+	return ok && v == nil
+}
+
 // Int is a required integer within [low, high]. When it is absent or out of
 // bounds, the failure is recorded and low is returned.
 func (p *Params) Int(k Key, low, high int) int {
@@ -108,6 +114,20 @@ func (p *Params) Float(k Key, low, high float64) float64 {
 		return low
 	}
 	return p.FloatOr(k, low, low, high)
+}
+
+// BoolOr is true or false, with a default for an absent key.
+func (p *Params) BoolOr(k Key, def bool) bool {
+	if !p.Has(k) {
+		return def
+	}
+	b, ok := p.c.Metadata().Bool(p.name(k))
+	if !ok {
+		raw, _ := p.c.Metadata().Value(p.name(k))
+		p.Fail("%s is %T, expected true or false", p.name(k), raw)
+		return def
+	}
+	return b
 }
 
 // StringOr is a string, with a default for an absent key.

@@ -115,8 +115,8 @@ func (w *Weights) Floats(p Part) []float32 {
 		return nil
 	}
 	out := make([]float32, p.Rows)
-	if err := tensor.Dequantize(out, ts[0].Type, ts[0].Data); err != nil {
-		w.errs = append(w.errs, fmt.Errorf("%s: %w", ts[0], err))
+	if err := ts[0].Dequantize(out, 0, ts[0].Rows()); err != nil {
+		w.errs = append(w.errs, err)
 		return nil
 	}
 	if i := slices.IndexFunc(out, func(v float32) bool { return !(v > 0) || math.IsInf(float64(v), 0) }); i >= 0 {
@@ -144,8 +144,8 @@ func (w *Weights) tensors(in int, parts []Part) ([]tensor.Tensor, bool) {
 			w.errs = append(w.errs, fmt.Errorf("%s %v is missing", name, want))
 		case !slices.Equal(t.Shape, want):
 			w.errs = append(w.errs, fmt.Errorf("%s has the shape %v, expected %v", name, t.Shape, want))
-		case !t.Type.CanDequantize():
-			w.errs = append(w.errs, fmt.Errorf("%s is stored as %s, which can't be read", name, t.Type))
+		case !t.CanDequantize():
+			w.errs = append(w.errs, fmt.Errorf("%s is stored as %s, which can't be read", name, t.Encoding()))
 		default:
 			ts = append(ts, t)
 			continue
@@ -164,11 +164,15 @@ func (w *Weights) made(made nn.Weight, err error) nn.Weight {
 	return made
 }
 
-// finish reports what went wrong, or which tensors nobody asked for: they mean
-// that the model computes something that this program would leave out.
+// maxListed bounds how many problems of a checkpoint an error lists.
+const maxListed = 100
+
+// finish reports all that went wrong, and which tensors nobody asked for: they
+// mean that the model computes something that this program would leave out.
 func (w *Weights) finish() error {
-	if len(w.errs) > 0 {
-		return fmt.Errorf("load the tensors of %s: %w", w.c.Path(), errors.Join(w.errs...))
+	errs := w.errs
+	if more := len(errs) - maxListed; more > 0 {
+		errs = append(slices.Clone(errs[:maxListed]), fmt.Errorf("and %d more", more))
 	}
 	var extra []string
 	for _, t := range w.c.Tensors() {
@@ -177,13 +181,14 @@ func (w *Weights) finish() error {
 		}
 	}
 	if len(extra) > 0 {
-		const most = 8
 		more := ""
-		if n := len(extra) - most; n > 0 {
-			extra, more = extra[:most], fmt.Sprintf(" and %d more", n)
+		if n := len(extra) - maxListed; n > 0 {
+			extra, more = extra[:maxListed], fmt.Sprintf(" and %d more", n)
 		}
-		return fmt.Errorf("load the tensors of %s: this architecture has no use for %s%s; the file is of a variant that isn't supported",
-			w.c.Path(), strings.Join(extra, ", "), more)
+		errs = append(errs, fmt.Errorf("this architecture has no use for %s%s: the checkpoint is of a variant that isn't supported", strings.Join(extra, ", "), more))
 	}
-	return nil
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("load the tensors of %s: %w", w.c.Path(), errors.Join(errs...))
 }
