@@ -35,7 +35,7 @@ func (f *File) computeFingerprint() string {
 		t := f.tensors[i*len(f.tensors)/samples]
 		n := min(t.bytes, sampledBytes)
 		from := t.offset + (t.bytes-n)/2
-		hash.Write(t.part.file.data[from : from+n])
+		hash.Write(t.part.file.Data[from : from+n])
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }

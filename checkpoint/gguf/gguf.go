@@ -36,6 +36,7 @@ import (
 	"sync/atomic"
 
 	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/checkpoint/internal/mapfile"
 	"github.com/inferflux/inferflux/tensor"
 )
 
@@ -75,7 +76,7 @@ type File struct {
 type part struct {
 	*header
 	path string
-	file *mapping
+	file *mapfile.File
 	size int64
 }
 
@@ -111,13 +112,13 @@ func (f *File) open() error {
 
 // add opens one more part and takes its tensors in.
 func (f *File) add(path string) error {
-	file, err := openMapping(path)
+	file, err := mapfile.Open(path)
 	if err != nil {
 		return err
 	}
-	p := &part{path: path, file: file, size: int64(len(file.data))}
+	p := &part{path: path, file: file, size: int64(len(file.Data))}
 	f.parts = append(f.parts, p)
-	if p.header, err = parse(path, file.data); err != nil {
+	if p.header, err = parse(path, file.Data); err != nil {
 		return err
 	}
 	p.meta.closed = &f.closed
@@ -174,7 +175,7 @@ func (f *File) Tensor(name string) (tensor.Tensor, bool) {
 	}
 	t := f.tensors[i]
 	end := t.offset + t.bytes
-	return tensor.Tensor{Name: t.name, Type: t.typ, Shape: t.shape, Data: t.part.file.data[t.offset:end:end]}, true
+	return tensor.Tensor{Name: t.name, Type: t.typ, Shape: t.shape, Data: t.part.file.Data[t.offset:end:end]}, true
 }
 
 // Release drops a tensor's bytes from resident memory, as far as they fill whole
@@ -187,7 +188,7 @@ func (f *File) Release(t tensor.Tensor) {
 		return
 	}
 	own := f.tensors[i]
-	own.part.file.release(own.offset, own.offset+own.bytes)
+	own.part.file.Release(own.offset, own.offset+own.bytes)
 }
 
 // Close unmaps the files. Tensors must not be read any more. Closing again does
@@ -198,7 +199,7 @@ func (f *File) Close() error {
 	}
 	var first error
 	for _, p := range f.parts {
-		if err := p.file.close(); err != nil && first == nil {
+		if err := p.file.Close(); err != nil && first == nil {
 			first = fmt.Errorf("close %s: %w", p.path, err)
 		}
 	}

@@ -1,4 +1,6 @@
-package gguf
+// Package mapfile gives the bytes of a file without copying them, where the
+// system can map it into memory; elsewhere it reads the file as a whole.
+package mapfile
 
 import (
 	"errors"
@@ -9,15 +11,15 @@ import (
 	"os"
 )
 
-// mapping is a file's bytes: mapped where the system can, else read.
-type mapping struct {
-	data   []byte
+// File is an open file's bytes. They must not be written to, nor read after Close.
+type File struct {
+	Data   []byte
 	mapped bool
 }
 
-// openMapping maps a regular file. The file itself is closed again; the mapping
-// keeps what it needs.
-func openMapping(path string) (*mapping, error) {
+// Open maps a regular file. The file itself is closed again; the mapping keeps
+// what it needs.
+func Open(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -38,11 +40,11 @@ func openMapping(path string) (*mapping, error) {
 		return nil, fmt.Errorf("map %s: %d bytes don't fit this system's address space", path, size)
 	}
 	if size == 0 {
-		return &mapping{}, nil
+		return &File{}, nil
 	}
 	data, err := mmap(f, int(size))
 	if err == nil {
-		return &mapping{data, true}, nil
+		return &File{data, true}, nil
 	}
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return nil, fmt.Errorf("map %s: %w", path, err)
@@ -50,7 +52,7 @@ func openMapping(path string) (*mapping, error) {
 	if data, err = readAll(f, int(size)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	return &mapping{data: data}, nil
+	return &File{Data: data}, nil
 }
 
 // readAll stands in for mmap where there is none.
@@ -63,20 +65,24 @@ func readAll(r io.ReaderAt, size int) ([]byte, error) {
 	return data, nil
 }
 
-// release lets the system drop the whole pages within data[from:to].
-func (m *mapping) release(from, to int) {
+// Release lets the system drop the whole pages within Data[from:to] from resident
+// memory; they are read from the file again when touched. It is a hint, and does
+// nothing where the file isn't mapped.
+func (f *File) Release(from, to int) {
 	page := os.Getpagesize()
-	from, to = align(from, page), to&^(page-1)
-	if m.mapped && from < to {
-		dontNeed(m.data[from:to])
+	from, to = (from+page-1)&^(page-1), to&^(page-1)
+	if f.mapped && from < to {
+		dontNeed(f.Data[from:to])
 	}
 }
 
-func (m *mapping) close() error {
-	data := m.data
-	m.data = nil
-	if !m.mapped {
+// Close unmaps the file.
+func (f *File) Close() error {
+	data := f.Data
+	f.Data = nil
+	if !f.mapped {
 		return nil
 	}
+	f.mapped = false
 	return munmap(data)
 }
