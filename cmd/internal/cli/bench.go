@@ -1,52 +1,38 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"io"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/inferflux/inferflux/backend"
-	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/cmd/internal/daemon"
 	"github.com/inferflux/inferflux/registry"
 )
 
 // benchOptions are the flags of bench.
 type benchOptions struct {
-	model, backend           string
-	prompts, generations     []int
-	threads, batch, parallel int
-	repetitions              int
-	kvType                   string
+	model                string
+	prompts, generations []int
+	parallel             int
+
+	// of an engine in this process
+	backend                           string
+	depth, threads, batch, repetition int
+	kvType                            string
+
+	// of a running server
+	requests  int
+	seed      uint64
+	ignoreEOS bool
 }
 
-// benchResult is one row: a test, repeated.
-type benchResult struct {
-	Test       string    `json:"test"` // "pp512", "tg128"
-	Prompt     int       `json:"n_prompt"`
-	Generated  int       `json:"n_gen"`
-	Parallel   int       `json:"parallel"`
-	Median     float64   `json:"median_tokens_per_second"`
-	Mean       float64   `json:"mean_tokens_per_second"`
-	StdDev     float64   `json:"stddev_tokens_per_second"`
-	Samples    []float64 `json:"samples_tokens_per_second"`
-	Model      string    `json:"model"`
-	File       string    `json:"file"`
-	Size       int64     `json:"file_bytes"`
-	Parameters int64     `json:"parameters"`
-	Quant      string    `json:"quantization"`
-	Backend    string    `json:"backend"`
-	Device     string    `json:"device"`
-	Threads    int       `json:"threads"` // 0: one per core
-	Batch      int       `json:"batch_tokens"`
-	KVType     string    `json:"kv_type"`
-	Version    string    `json:"version"`
-}
+// The flags that make sense for only one of the two things to measure.
+var (
+	engineFlags = []string{"backend", "depth", "threads", "batch", "repetitions", "kv-type"}
+	serverFlags = []string{"requests", "seed", "ignore-eos"}
+)
 
 func (a *app) bench() *cobra.Command {
 	var o benchOptions
@@ -54,93 +40,124 @@ func (a *app) bench() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure how fast a model runs here",
-		Long: `Measure how fast an engine runs a model, in this process and without a server.
+		Short: "Measure how fast a model runs here, or a server answers",
+		Long: `Measure how fast an engine runs a model in this process, or, with --server, how
+fast a running server answers.
 
-pp512 reads a prompt of 512 tokens, tg128 generates 128 tokens one by one from an
-empty context, as llama-bench does, with random tokens and without sampling.
+In this process: pp512 reads a prompt of 512 tokens, tg128 generates 128 tokens one
+by one, after as many others as --depth says (tg128@d512). Tokens are random. An
+engine that samples on its device draws them there (greedily), with the next step
+started before the last one's token is read, as the server has it; for it the table
+also shows how long the host needed to start a step. Other engines don't sample.
 Each test runs once to warm up and then as often as -r says; the table shows the
-median and the standard deviation in tokens per second.`,
+median and the standard deviation in tokens per second.
+
+With --server: sends chat requests (/v1/chat/completions, streaming, greedy) with
+different prompts of about -p tokens for answers of -n, --parallel at a time, after
+as many to warm up. It shows tokens per second of all together, the time to the
+first token, the time between two pieces of an answer, the time per token after the
+first, and that of the whole request. Any server with this API will do; tokens are
+counted as its usage says, or, if it reports none, by pieces of answers.`,
 		Example: `  inferctl bench -m smollm2:135m
   inferctl bench -m ./model.gguf -p 128,512,2048 -n 0 -t 1 --json
-  inferctl bench -m smollm2:135m -p 0 -n 64 --parallel 8`,
+  inferctl bench -m smollm2:135m -p 0 -n 64 --parallel 8
+  inferctl bench --server 127.0.0.1:8080 -p 128 -n 128 --parallel 16 --requests 64`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return usagef("--output must be table or json, not %q", output)
 			}
-			if err := o.check(); err != nil {
-				return err
+			asJSON = asJSON || output == "json"
+			server := cmd.Flags().Changed("server")
+			foreign, why := serverFlags, "needs --server"
+			if server {
+				foreign, why = engineFlags, "is for an engine in this process, not for a server"
+			}
+			for _, name := range foreign {
+				if cmd.Flags().Changed(name) {
+					return usagef("--%s %s", name, why)
+				}
 			}
 			ctx, stop := daemon.Interruptible(cmd.Context())
 			defer stop()
 			p := newProgress(cmd.ErrOrStderr())
-			m, err := fetchModel(ctx, o.model, p)
-			if err != nil {
-				return err
-			}
-			results, err := a.runBench(ctx, m, o, func(format string, args ...any) {
+			note := func(format string, args ...any) {
 				if p.terminal {
 					fmt.Fprintf(p.w, "\r\x1b[K"+format, args...)
 					p.drawn = true
 				}
-			})
+			}
+			if server {
+				if !cmd.Flags().Changed("model") {
+					o.model = "" // the server's own choice
+				}
+				return a.benchServer(ctx, o, cmd.OutOrStdout(), asJSON, note, p.done)
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			m, err := fetchModel(ctx, o.model, p)
+			if err != nil {
+				return err
+			}
+			results, err := a.benchEngine(ctx, m, o, note)
 			p.done()
 			if err != nil {
 				return err
 			}
-			if asJSON || output == "json" {
+			if asJSON {
 				return printJSON(cmd.OutOrStdout(), results)
 			}
-			first := results[0]
-			fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s parameters, %s\n%s: %s\n\n", oneLine(first.Model), registry.FormatBytes(first.Size),
-				countParameters(first.Parameters), first.Quant, first.Backend, first.Device)
-			t := newTable("TEST", ">TOKENS/S", "", ">RUNS")
-			for _, r := range results {
-				t.add(r.Test, fmt.Sprintf("%.2f", r.Median), fmt.Sprintf("± %.2f", r.StdDev), fmt.Sprint(len(r.Samples)))
-			}
-			t.write(cmd.OutOrStdout())
+			writeEngineTable(cmd.OutOrStdout(), results)
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.model, "model", "m", "smollm2:135m", "model to run: a name or a file")
+	f.StringVarP(&o.model, "model", "m", "smollm2:135m", "model to run: a name or a file; with --server a name that it serves (default its first)")
 	f.StringVar(&o.backend, "backend", "", "backend to run it on (default the first that can)")
 	f.IntSliceVarP(&o.prompts, "prompt", "p", []int{512}, "prompt lengths to read; 0 for none")
 	f.IntSliceVarP(&o.generations, "gen", "n", []int{128}, "numbers of tokens to generate; 0 for none")
+	f.IntVarP(&o.depth, "depth", "d", 0, "tokens in the context before generation begins")
 	f.IntVarP(&o.threads, "threads", "t", 0, "threads of a CPU engine (default one per core)")
-	f.IntVarP(&o.repetitions, "repetitions", "r", 5, "how often to run each test")
+	f.IntVarP(&o.repetition, "repetitions", "r", 5, "how often to run each test")
 	f.IntVarP(&o.batch, "batch", "b", 512, "largest number of tokens in a step")
-	f.IntVar(&o.parallel, "parallel", 1, "sequences that generate together")
+	f.IntVar(&o.parallel, "parallel", 1, "sequences that generate together; with --server, requests at a time")
 	f.StringVar(&o.kvType, "kv-type", "auto", "number format of the KV cache: auto, f16 or f32")
+	f.IntVar(&o.requests, "requests", 32, "with --server: how many requests to send")
+	f.Uint64Var(&o.seed, "seed", 1, "with --server: another seed gives other prompts, which no cache knows")
+	f.BoolVar(&o.ignoreEOS, "ignore-eos", true, "with --server: ask for answers that don't end before -n tokens (not every server can)")
 	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.BoolVar(&asJSON, "json", false, "the same as --output json")
 	return cmd
 }
 
-func (o *benchOptions) check() error {
-	const most = 1 << 20
-	bad := func(name string, n, least int) error {
-		if n < least || n > most {
-			return usagef("--%s must be between %d and %d, not %d", name, least, most, n)
-		}
-		return nil
+// mostTokens bounds every number on the command line.
+const mostTokens = 1 << 20
+
+func checkRange(name string, n, least int) error {
+	if n < least || n > mostTokens {
+		return usagef("--%s must be between %d and %d, not %d", name, least, mostTokens, n)
 	}
+	return nil
+}
+
+// check checks the flags for an engine.
+func (o *benchOptions) check() error {
 	for _, n := range o.prompts {
-		if err := bad("prompt", n, 0); err != nil {
+		if err := checkRange("prompt", n, 0); err != nil {
 			return err
 		}
 	}
 	for _, n := range o.generations {
-		if err := bad("gen", n, 0); err != nil {
+		if err := checkRange("gen", n, 0); err != nil {
 			return err
 		}
 	}
 	for _, c := range []struct {
 		name     string
 		n, least int
-	}{{"threads", o.threads, 0}, {"repetitions", o.repetitions, 1}, {"batch", o.batch, 1}, {"parallel", o.parallel, 1}} {
-		if err := bad(c.name, c.n, c.least); err != nil {
+	}{{"threads", o.threads, 0}, {"depth", o.depth, 0}, {"repetitions", o.repetition, 1}, {"batch", o.batch, 1}, {"parallel", o.parallel, 1}} {
+		if err := checkRange(c.name, c.n, c.least); err != nil {
 			return err
 		}
 	}
@@ -159,138 +176,25 @@ func (o *benchOptions) check() error {
 	return nil
 }
 
-func (a *app) runBench(ctx context.Context, m registry.Model, o benchOptions, note func(string, ...any)) ([]benchResult, error) {
-	c, err := checkpoint.Open(m.Path())
-	if err != nil {
-		return nil, err
+func writeEngineTable(w io.Writer, results []engineResult) {
+	first := results[0]
+	fmt.Fprintf(w, "%s, %s, %s parameters, %s\n%s: %s\n\n", oneLine(first.Model), registry.FormatBytes(first.Size),
+		countParameters(first.Parameters), first.Quant, first.Backend, first.Device)
+	head := []string{"TEST", ">TOKENS/S", "", ">RUNS"}
+	timed := slices.ContainsFunc(results, func(r engineResult) bool { return r.HostStep != nil })
+	if timed {
+		head = append(head, ">HOST/STEP")
 	}
-	defer c.Close()
-	manager, err := openManager()
-	if err != nil {
-		return nil, err
-	}
-	longest := slices.Max(slices.Concat(o.prompts, o.generations))
-	need := max(longest, o.parallel*slices.Max(append(slices.Clone(o.generations), 0)))
-	choice, err := manager.Load(ctx, c, backend.LoadRequest{Backend: o.backend, Options: backend.LoadOptions{
-		Context: longest, KVTokens: need + 64*(o.parallel+1), KVType: o.kvType, MaxBatchTokens: o.batch, Threads: o.threads,
-		Progress: func(f float64) { note("loading %3.0f%%", f*100) },
-	}})
-	if err != nil {
-		return nil, err
-	}
-	defer choice.Engine.Close()
-	e := choice.Engine
-	shape := e.Model()
-	row := benchResult{Model: m.Name, File: m.Path(), Size: m.Size(), Parameters: shape.Parameters, Quant: shape.Quantization,
-		Backend: choice.Backend, Device: e.Description().Device, Threads: o.threads, Batch: e.MaxBatchTokens(), KVType: o.kvType, Version: a.version}
-	var results []benchResult
-	measure := func(r benchResult, run func() (time.Duration, error)) error {
-		tokens := r.Prompt + r.Generated*r.Parallel
-		for i := -1; i < o.repetitions; i++ { // the first one warms up
-			note("%s %d/%d", r.Test, i+1, o.repetitions)
-			took, err := run()
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.Test, err)
-			}
-			if i >= 0 {
-				r.Samples = append(r.Samples, float64(tokens)/took.Seconds())
-			}
+	t := newTable(head...)
+	for _, r := range results {
+		row := []string{r.Test, fmt.Sprintf("%.2f", r.Median), fmt.Sprintf("± %.2f", r.StdDev), fmt.Sprint(len(r.Samples))}
+		if r.HostStep != nil {
+			row = append(row, fmt.Sprintf("%.0f µs", r.HostStep.Median))
 		}
-		r.Median, r.Mean, r.StdDev = spread(r.Samples)
-		results = append(results, r)
-		return nil
+		t.add(row...)
 	}
-	rng := rand.New(rand.NewPCG(1, 2)) // the same tokens each time
-	for _, n := range o.prompts {
-		r := row
-		r.Test, r.Prompt, r.Parallel = fmt.Sprintf("pp%d", n), n, 1
-		if err := measure(r, func() (time.Duration, error) { return readPrompt(ctx, e, rng, n) }); err != nil {
-			return nil, err
-		}
-	}
-	for _, n := range o.generations {
-		r := row
-		r.Test, r.Generated, r.Parallel = fmt.Sprintf("tg%d", n), n, o.parallel
-		if o.parallel > 1 {
-			r.Test += fmt.Sprintf("×%d", o.parallel)
-		}
-		if err := measure(r, func() (time.Duration, error) { return generateTokens(ctx, e, rng, n, o.parallel) }); err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+	t.write(w)
 }
 
-// readPrompt times the prefill of n random tokens.
-func readPrompt(ctx context.Context, e backend.Engine, rng *rand.Rand, n int) (time.Duration, error) {
-	seq, err := e.KV().Reserve(n)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = e.KV().Free(seq) }() // it is known: it was just reserved
-	prompt := make([]int32, n)
-	for i := range prompt {
-		prompt[i] = rng.Int32N(int32(e.Model().Vocab))
-	}
-	b := backend.Batch{Spans: make([]backend.Span, 1)}
-	start := time.Now()
-	for pos := 0; pos < n; {
-		k := min(n-pos, e.MaxBatchTokens())
-		want := backend.NoLogits
-		if pos+k == n {
-			want = backend.LastLogits
-		}
-		b.Spans[0] = backend.Span{Seq: seq, Pos: pos, Tokens: prompt[pos : pos+k], Want: want}
-		if err := e.Run(ctx, &b); err != nil {
-			return 0, err
-		}
-		pos += k
-	}
-	return time.Since(start), nil
-}
-
-// generateTokens times n steps of one token for each of several sequences.
-func generateTokens(ctx context.Context, e backend.Engine, rng *rand.Rand, n, parallel int) (time.Duration, error) {
-	var seqs []backend.SeqID
-	defer func() {
-		for _, s := range seqs {
-			_ = e.KV().Free(s)
-		}
-	}()
-	for range parallel {
-		s, err := e.KV().Reserve(n)
-		if err != nil {
-			return 0, err
-		}
-		seqs = append(seqs, s)
-	}
-	tokens := make([]int32, parallel)
-	b := backend.Batch{Spans: make([]backend.Span, parallel)}
-	start := time.Now()
-	for pos := range n {
-		for i, s := range seqs {
-			tokens[i] = rng.Int32N(int32(e.Model().Vocab))
-			b.Spans[i] = backend.Span{Seq: s, Pos: pos, Tokens: tokens[i : i+1], Want: backend.LastLogits}
-		}
-		if err := e.Run(ctx, &b); err != nil {
-			return 0, err
-		}
-	}
-	return time.Since(start), nil
-}
-
-// spread is the median, the mean and the sample standard deviation.
-func spread(samples []float64) (median, mean, deviation float64) {
-	s := slices.Sorted(slices.Values(samples))
-	n := len(s)
-	median = (s[(n-1)/2] + s[n/2]) / 2
-	for _, x := range s {
-		mean += x / float64(n)
-	}
-	if n > 1 {
-		for _, x := range s {
-			deviation += (x - mean) * (x - mean) / float64(n-1)
-		}
-	}
-	return median, mean, math.Sqrt(deviation)
-}
+// A benchNote tells a person who watches what is being done.
+type benchNote func(format string, args ...any)
