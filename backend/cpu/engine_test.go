@@ -15,7 +15,6 @@ import (
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/backend/cpu"
-	"github.com/inferflux/inferflux/checkpoint/gguf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -209,12 +208,8 @@ func TestFileCutShort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("mapped files can't be cut short everywhere")
 	}
-	path := writeQuantized(t)
-	c, err := gguf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := openQuantized(t)
+	path := c.Path()
 	if err := os.Truncate(path, c.Size()/2); err != nil {
 		t.Fatal(err)
 	}
