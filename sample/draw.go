@@ -23,37 +23,36 @@ func (r row) token(i int) int32 {
 
 // draw truncates the row and picks one of the tokens left. best is the row's
 // largest logit.
-func (s *Sampler) draw(logits []float32, best float64) int32 {
-	p := &s.params
-	inverse := 1 / p.Temperature
+func (c *Chooser) draw(d *Draw, logits []float32, best float64) int32 {
+	inverse := 1 / d.Temperature
 	r := row{x: logits}
-	if s.trunc != nil {
-		t := s.trunc
+	if d.TopK > 0 && d.TopK < len(r.x) || d.TopP < 1 {
+		t := &c.trunc
 		t.best, t.inverse = best, inverse
-		t.span = reach * p.Temperature
+		t.span = reach * d.Temperature
 		if t.span > narrow {
 			t.span = min(t.span, best-lowest(logits))
 		}
-		if p.TopK > 0 && p.TopK < len(r.x) {
-			r = t.topK(r, p.TopK)
+		if d.TopK > 0 && d.TopK < len(r.x) {
+			r = t.topK(r, d.TopK)
 		}
-		if p.TopP < 1 {
-			r = t.topP(r, p.TopP)
+		if d.TopP < 1 {
+			r = t.topP(r, d.TopP)
 		}
 	}
 	limit := float64(reach)
-	if p.MinP > 0 {
-		limit = min(limit, -math.Log(p.MinP))
+	if d.MinP > 0 {
+		limit = min(limit, -math.Log(d.MinP))
 	}
-	return r.token(s.pick(r.x, best, inverse, limit))
+	return r.token(c.pick(r.x, best, inverse, limit, d.Uniform))
 }
 
-// pick draws an index with probability proportional to exp((x-best)*inverse),
+// pick finds the index at the place uniform of the sum of exp((x-best)*inverse),
 // leaving out what lies more than limit under the best. It first sums in blocks,
-// so that finding the drawn place costs the exponentials of one block only.
-func (s *Sampler) pick(x []float32, best, inverse, limit float64) int {
+// so that finding the place costs the exponentials of one block only.
+func (c *Chooser) pick(x []float32, best, inverse, limit, uniform float64) int {
 	const block = 256
-	s.blocks = s.blocks[:0]
+	c.blocks = c.blocks[:0]
 	total := 0.0
 	for start := 0; start < len(x); start += block {
 		sum := 0.0
@@ -64,12 +63,12 @@ func (s *Sampler) pick(x []float32, best, inverse, limit float64) int {
 			}
 		}
 		total += sum
-		s.blocks = append(s.blocks, sum)
+		c.blocks = append(c.blocks, sum)
 	}
 
-	target := float64(s.random.Uint64()>>11) * 0x1p-53 * total
+	target := uniform * total
 	sum, found := 0.0, 0
-	for b, mass := range s.blocks {
+	for b, mass := range c.blocks {
 		if mass == 0 {
 			continue
 		}

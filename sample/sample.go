@@ -3,9 +3,19 @@
 // that penalties look at. Same parameters, same seed, same logits: same tokens,
 // whatever else runs beside it.
 //
+// # On the host and on a device
+//
+// The choice of one token is data, a [Draw]: the sampler makes it, and whoever
+// has the logits carries it out. An engine may do so on its device; a [Chooser]
+// does it here. [Sampler.Sample] is for those who have the row at hand:
+//
+//	draw := sampler.Draw(nil, nil)
+//	choice, err := chooser.Choose(&draw, logits) // or a device, elsewhere, later
+//	sampler.Accept(choice.Token)
+//
 // # Order of operations
 //
-// For every token, [Sampler.Sample] applies to the row, in this order:
+// For every token, the row goes through this, in this order:
 //
 //  1. repetition penalty, over the prompt and the answer so far;
 //  2. frequency and presence penalties, over the answer so far;
@@ -16,7 +26,8 @@
 //  6. top-k: the k largest logits stay;
 //  7. top-p: of those, the fewest that together hold p of their probability;
 //  8. min-p: of those, the ones at least min-p times as likely as the best;
-//  9. one token is drawn from what is left, by its softmax.
+//  9. one token is drawn from what is left, by its softmax: the weights are added
+//     up in the order of ids until they pass a random part of their total.
 //
 // Ties at the edge of top-k and top-p go to the lowest id. This is the order of
 // transformers and of vLLM (which applies min-p before top-k; the result differs

@@ -1,37 +1,39 @@
 package sample
 
 import (
-	"errors"
+	"cmp"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
 
-// ErrNoToken is returned when no token can be chosen: every logit that the mask
-// allows is NaN or minus infinity. It is an error and not a token of last resort
-// because it means that the model's arithmetic, the file or the mask is broken,
-// and an answer that goes on regardless would hide that.
-var ErrNoToken = errors.New("no token can be chosen: every allowed logit is NaN or minus infinity")
-
-// greedyBelow is the temperature under which drawing is the same as taking the
-// best, as in vLLM: dividing by less would only overflow.
-const greedyBelow = 1e-5
-
-// A Sampler chooses the tokens of one request. It is not safe for concurrent use.
+// A Sampler makes the draws of one request: it holds the request's parameters,
+// its random stream and the history that penalties look at. It is not safe for
+// concurrent use.
+//
+// [Sampler.Sample] chooses a token from a row of logits. Where the logits are on
+// a device, [Sampler.Draw] says what to do there, and [Sampler.Accept] records
+// what came of it; Sample is the two with a [Chooser] in between.
 type Sampler struct {
 	params  Params
-	random  *rand.PCG
-	bias    []biased
-	history history
+	vocab   int
+	chooser Chooser
 
-	raw    []float32 // the row before it was changed; only when logprobs are asked for
-	saved  []float32 // logits of banned tokens
-	blocks []float64 // draw's partial sums
-	trunc  *truncation
+	// random is ahead of accepted by the draws that wait for their tokens.
+	random, accepted rand.PCG
+
+	// edits are what bias and penalties do to logits now: first those of biased
+	// tokens, by id, then those of others as they were said.
+	edits  []Edit
+	biased int
+	said   map[int32]said
 }
 
-type biased struct {
-	token int32
+// said is what penalties need to know about a token of the prompt or the answer.
+type said struct {
+	edit  int // its place in edits
+	times int // it was generated
 	bias  float64
 }
 
@@ -50,13 +52,13 @@ func New(p Params, vocab int) (*Sampler, error) {
 	} else {
 		seed = rand.Uint64()
 	}
-	s := &Sampler{params: p, random: rand.NewPCG(seed, streamID)}
+	s := &Sampler{params: p, vocab: vocab, random: *rand.NewPCG(seed, streamID), biased: len(p.LogitBias)}
+	s.accepted = s.random
+	s.params.LogitBias = nil // it is the caller's
 	for token, bias := range p.LogitBias {
-		s.bias = append(s.bias, biased{token, bias})
+		s.edits = append(s.edits, Edit{Token: token, Divide: 1, Add: float32(bias)})
 	}
-	if p.TopK > 0 || p.TopP < 1 {
-		s.trunc = new(truncation)
-	}
+	slices.SortFunc(s.edits, func(a, b Edit) int { return cmp.Compare(a.Token, b.Token) })
 	return s, nil
 }
 
@@ -71,7 +73,7 @@ func (s *Sampler) Prompt(tokens []int32) {
 		return
 	}
 	for _, t := range tokens {
-		s.history.add(t, 0)
+		s.say(t, 0)
 	}
 }
 
@@ -81,147 +83,126 @@ func (s *Sampler) Prompt(tokens []int32) {
 // A nil mask allows every token; otherwise bit i%32 of mask[i/32] allows token i,
 // and what lies beyond the mask's end is not allowed. The tokens in banned can't
 // be chosen either (stop tokens before a minimum length, say), unless the mask
-// leaves nothing else: a grammar that can only end then ends.
+// allows nothing else: a grammar that can only end then ends.
 //
 // NaN counts as minus infinity, plus infinity as the largest float32.
 func (s *Sampler) Sample(logits []float32, mask []uint32, banned []int32) (Choice, error) {
-	if s.params.Logprobs >= 0 {
-		s.raw = append(s.raw[:0], logits...)
+	d := s.Draw(mask, banned)
+	c, err := s.chooser.Choose(&d, logits)
+	if err != nil {
+		return Choice{}, err
 	}
-	s.penalize(logits)
-	for _, b := range s.bias {
-		if int(b.token) < len(logits) {
-			logits[b.token] = clamp(float64(logits[b.token]) + b.bias)
-		}
-	}
-	if mask != nil {
-		applyMask(logits, mask)
-	}
-	s.saved = s.saved[:0]
-	for _, t := range banned {
-		if t >= 0 && int(t) < len(logits) {
-			s.saved = append(s.saved, logits[t])
-			logits[t] = negInf
-		}
-	}
-
-	best := argmax(logits)
-	if best < 0 && len(s.saved) > 0 {
-		// Backwards, so that a token that is banned twice gets its logit back.
-		n := len(s.saved)
-		for i := len(banned) - 1; i >= 0; i-- {
-			if t := banned[i]; t >= 0 && int(t) < len(logits) {
-				n--
-				logits[t] = s.saved[n]
-			}
-		}
-		best = argmax(logits)
-	}
-	if best < 0 {
-		return Choice{}, ErrNoToken
-	}
-
-	token := int32(best)
-	if s.params.Temperature >= greedyBelow {
-		token = s.draw(logits, float64(logits[best]))
-	}
-	if s.params.RepetitionPenalty != 1 || s.params.PresencePenalty != 0 || s.params.FrequencyPenalty != 0 {
-		s.history.add(token, 1)
-	}
-	choice := Choice{TokenLogprob: TokenLogprob{Token: token}}
-	if s.params.Logprobs >= 0 {
-		choice = logprobs(s.raw, token, s.params.Logprobs)
-	}
-	return choice, nil
+	s.Accept(c.Token)
+	return c, nil
 }
 
-// penalize applies the repetition penalty of CTRL (a positive logit is divided, a
-// negative one multiplied), then OpenAI's: x -= frequency*count + presence*[count>0].
-func (s *Sampler) penalize(logits []float32) {
+// Draw says how the next token is to be chosen; mask and banned are as for
+// [Sampler.Sample]. Unless it is greedy it takes one number of the random stream.
+//
+// A second draw may be made before the first one's token is known if the sampler
+// is [Sampler.Memoryless]. The draw's Edits are the sampler's own, and stay as
+// they are until Accept or Prompt; Mask and Banned are the caller's.
+func (s *Sampler) Draw(mask []uint32, banned []int32) Draw {
 	p := &s.params
-	for i, t := range s.history.tokens {
-		if t < 0 || int(t) >= len(logits) {
-			continue
-		}
-		x := float64(logits[t])
-		if x > 0 {
-			x /= p.RepetitionPenalty
-		} else {
-			x *= p.RepetitionPenalty
-		}
-		if n := s.history.counts[i]; n > 0 {
-			x -= p.FrequencyPenalty*float64(n) + p.PresencePenalty
-		}
-		logits[t] = clamp(x)
+	d := Draw{
+		Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, MinP: p.MinP,
+		Edits: s.edits, Mask: mask, Banned: s.effective(banned, mask), Logprobs: p.Logprobs,
+	}
+	if p.Temperature >= greedyBelow {
+		d.Uniform = float64(s.random.Uint64()>>11) * 0x1p-53
+	}
+	return d
+}
+
+// Accept records the token that came of the oldest draw that waits for one.
+func (s *Sampler) Accept(token int32) {
+	if s.params.Temperature >= greedyBelow {
+		s.accepted.Uint64()
+	}
+	if !s.Memoryless() {
+		s.say(token, 1)
 	}
 }
 
-// history is the set of tokens said so far, and how often each was generated.
-type history struct {
-	index  map[int32]int
-	tokens []int32
-	counts []int
+// Rewind forgets the draws whose tokens weren't accepted: the next one takes the
+// random number of the first of them again.
+func (s *Sampler) Rewind() { s.random = s.accepted }
+
+// Memoryless reports whether the next draw is the same whatever token came last:
+// no penalty looks at the history.
+func (s *Sampler) Memoryless() bool {
+	p := &s.params
+	return p.RepetitionPenalty == 1 && p.PresencePenalty == 0 && p.FrequencyPenalty == 0
 }
 
-func (h *history) add(token int32, times int) {
-	i, seen := h.index[token]
-	if !seen {
-		if h.index == nil {
-			h.index = make(map[int32]int)
-		}
-		i = len(h.tokens)
-		h.index[token] = i
-		h.tokens = append(h.tokens, token)
-		h.counts = append(h.counts, 0)
+// say updates what penalties do to a token that was said, and if so generated.
+// They are the repetition penalty of CTRL (a positive logit is divided, a
+// negative one multiplied), then OpenAI's: frequency·count + presence·[count>0]
+// is taken off.
+func (s *Sampler) say(token int32, times int) {
+	if token < 0 || int(token) >= s.vocab {
+		return
 	}
-	h.counts[i] += times
-}
-
-var negInf = float32(math.Inf(-1))
-
-// clamp keeps a finite logit finite: a penalty may push it past float32's range.
-func clamp(x float64) float32 {
-	if math.IsInf(x, 0) {
-		return float32(x)
+	p := &s.params
+	t, known := s.said[token]
+	if !known {
+		if s.said == nil {
+			s.said = make(map[int32]said)
+		}
+		t.edit, known = slices.BinarySearchFunc(s.edits[:s.biased], token, func(e Edit, t int32) int { return cmp.Compare(e.Token, t) })
+		if !known {
+			t.edit = len(s.edits)
+			s.edits = append(s.edits, Edit{Token: token})
+		}
+		t.bias = float64(s.edits[t.edit].Add)
 	}
-	return float32(max(-math.MaxFloat32, min(x, math.MaxFloat32)))
+	t.times += times
+	s.said[token] = t
+	add := t.bias
+	if t.times > 0 {
+		add -= p.FrequencyPenalty*float64(t.times) + p.PresencePenalty
+	}
+	s.edits[t.edit].Divide = float32(max(smallestNormal, min(p.RepetitionPenalty, math.MaxFloat32)))
+	s.edits[t.edit].Add = clamp(add)
 }
 
-// applyMask sets the logits of tokens that mask doesn't allow to minus infinity.
-func applyMask(logits []float32, mask []uint32) {
-	for start := 0; start < len(logits); start += 32 {
-		var word uint32
-		if start/32 < len(mask) {
-			word = mask[start/32]
-		}
-		if word == math.MaxUint32 {
-			continue
-		}
-		for i := range logits[start:min(start+32, len(logits))] {
-			if word>>i&1 == 0 {
-				logits[start+i] = negInf
+// smallestNormal is the smallest float32 that no device takes for zero.
+const smallestNormal = 0x1p-126
+
+// effective is what banned means beside mask: tokens of the vocabulary, and none
+// at all if they are all that mask allows.
+func (s *Sampler) effective(banned []int32, mask []uint32) []int32 {
+	foreign := func(t int32) bool { return t < 0 || int(t) >= s.vocab }
+	if slices.ContainsFunc(banned, foreign) {
+		banned = slices.DeleteFunc(slices.Clone(banned), foreign)
+	}
+	if len(banned) == 0 || mask == nil && len(banned) < s.vocab {
+		return banned
+	}
+	left := 0 // tokens allowed and not banned
+	for i := range (s.vocab + 31) / 32 {
+		word := uint32(math.MaxUint32)
+		if mask != nil {
+			if i >= len(mask) {
+				break
 			}
+			word = mask[i]
+		}
+		if rest := s.vocab - 32*i; rest < 32 {
+			word &= 1<<rest - 1
+		}
+		if left += bits.OnesCount32(word); left > len(banned) {
+			return banned // most often after a word or two
 		}
 	}
-}
-
-// argmax returns the index of the largest logit, the first among equals; -1 when
-// every logit is NaN or minus infinity. Plus infinity is replaced in place by the
-// largest float32.
-func argmax(logits []float32) int {
-	best, top := -1, negInf
-	for i, x := range logits {
-		if x > top {
-			best, top = i, x
+	for i, t := range banned {
+		allowed := mask == nil || int(t)/32 < len(mask) && mask[t/32]>>(t%32)&1 == 1
+		if allowed && !slices.Contains(banned[:i], t) {
+			left--
 		}
 	}
-	if top > math.MaxFloat32 {
-		for i, x := range logits {
-			if x > math.MaxFloat32 {
-				logits[i] = math.MaxFloat32
-			}
-		}
-		return slices.Index(logits, math.MaxFloat32)
+	if left == 0 {
+		return nil
 	}
-	return best
+	return banned
 }

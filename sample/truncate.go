@@ -82,15 +82,16 @@ func (t *truncation) clear() {
 	}
 }
 
-// keep gathers, from the best down, tokens until their weights reach want. The
-// result lies in r.x's own memory: whole buckets first, in the row's order, then
-// what the last bucket gives.
+// keep leaves, of the largest logits, the fewest whose weights reach want; of
+// equal ones at the edge, the lowest ids. They stay in the row's order, in r.x's
+// own memory.
 func (t *truncation) keep(r row, want float64, weight func(float32) float64) row {
 	sum, last := 0.0, 0
 	for ; last < buckets-1 && sum+t.mass[last] < want; last++ {
 		sum += t.mass[last]
 	}
 
+	// Gather the buckets down to the last, of which perhaps not all may stay.
 	kept := row{ids: t.ids[:0], x: r.x[:0]}
 	t.edge = t.edge[:0]
 	// A compare against a logit just under the last bucket spares most of the row
@@ -107,29 +108,39 @@ func (t *truncation) keep(r row, want float64, weight func(float32) float64) row
 		if !(d <= t.span) {
 			continue
 		}
-		switch b := int(d * t.scale); {
-		case b < last:
-			id := r.token(i) // before the place it is read from is overwritten
-			kept.ids = append(kept.ids, id)
-			kept.x = append(kept.x, x)
-		case b == last:
-			t.edge = append(t.edge, scored{r.token(i), x})
+		b := int(d * t.scale)
+		if b > last {
+			continue
+		}
+		id := r.token(i) // before the place it is read from is overwritten
+		kept.ids = append(kept.ids, id)
+		kept.x = append(kept.x, x)
+		if b == last {
+			t.edge = append(t.edge, scored{id, x})
 		}
 	}
+	t.ids = kept.ids
+
 	slices.SortFunc(t.edge, func(a, b scored) int {
 		if a.x != b.x {
 			return cmp.Compare(b.x, a.x)
 		}
 		return cmp.Compare(a.id, b.id)
 	})
-	for _, e := range t.edge {
-		if sum >= want && len(kept.ids) > 0 {
-			break
-		}
-		sum += weight(e.x)
-		kept.ids = append(kept.ids, e.id)
-		kept.x = append(kept.x, e.x)
+	stay := 0
+	for ; stay < len(t.edge) && (sum < want || len(kept.ids) == len(t.edge) && stay == 0); stay++ {
+		sum += weight(t.edge[stay].x)
 	}
-	t.ids = kept.ids
-	return kept
+	if stay == len(t.edge) {
+		return kept
+	}
+	out := t.edge[stay] // the first that doesn't stay
+	n := 0
+	for i, x := range kept.x {
+		if x > out.x || x == out.x && kept.ids[i] < out.id {
+			kept.ids[n], kept.x[n] = kept.ids[i], x
+			n++
+		}
+	}
+	return row{kept.ids[:n], kept.x[:n]}
 }

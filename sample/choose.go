@@ -1,0 +1,117 @@
+package sample
+
+import (
+	"errors"
+	"math"
+	"slices"
+)
+
+// ErrNoToken is returned when no token can be chosen: every logit that the mask
+// allows is NaN or minus infinity. It is an error and not a token of last resort
+// because it means that the model's arithmetic, the file or the mask is broken,
+// and an answer that goes on regardless would hide that.
+var ErrNoToken = errors.New("no token can be chosen: every allowed logit is NaN or minus infinity")
+
+// greedyBelow is the temperature under which drawing is the same as taking the
+// best, as in vLLM: dividing by less would only overflow.
+const greedyBelow = 1e-5
+
+// A Chooser carries out a [Draw] on the host. It holds nothing but memory to work
+// in, so that one can serve many requests, one at a time. The zero value is ready.
+type Chooser struct {
+	raw    []float32 // the row before it was changed; only when logprobs are asked for
+	blocks []float64 // partial sums of pick
+	trunc  truncation
+}
+
+// Choose chooses a token by its logits, one for each entry of the vocabulary,
+// which it overwrites. The error is [ErrNoToken] or nil.
+func (c *Chooser) Choose(d *Draw, logits []float32) (Choice, error) {
+	if d.Logprobs >= 0 {
+		c.raw = append(c.raw[:0], logits...)
+	}
+	for _, e := range d.Edits {
+		if e.Token >= 0 && int(e.Token) < len(logits) {
+			logits[e.Token] = e.apply(logits[e.Token])
+		}
+	}
+	if d.Mask != nil {
+		applyMask(logits, d.Mask)
+	}
+	for _, t := range d.Banned {
+		if t >= 0 && int(t) < len(logits) {
+			logits[t] = negInf
+		}
+	}
+	best := argmax(logits)
+	if best < 0 {
+		return Choice{}, ErrNoToken
+	}
+	token := int32(best)
+	if d.Temperature >= greedyBelow {
+		token = c.draw(d, logits, float64(logits[best]))
+	}
+	if d.Logprobs >= 0 {
+		return logprobs(c.raw, token, d.Logprobs), nil
+	}
+	return Choice{TokenLogprob: TokenLogprob{Token: token}}, nil
+}
+
+func (e Edit) apply(logit float32) float32 {
+	x := float64(logit)
+	if x > 0 {
+		x /= float64(e.Divide)
+	} else {
+		x *= float64(e.Divide)
+	}
+	return clamp(x + float64(e.Add))
+}
+
+var negInf = float32(math.Inf(-1))
+
+// clamp keeps a finite number finite as a float32.
+func clamp(x float64) float32 {
+	if math.IsInf(x, 0) {
+		return float32(x)
+	}
+	return float32(max(-math.MaxFloat32, min(x, math.MaxFloat32)))
+}
+
+// applyMask sets the logits of tokens that mask doesn't allow to minus infinity.
+func applyMask(logits []float32, mask []uint32) {
+	for start := 0; start < len(logits); start += 32 {
+		var word uint32
+		if start/32 < len(mask) {
+			word = mask[start/32]
+		}
+		if word == math.MaxUint32 {
+			continue
+		}
+		for i := range logits[start:min(start+32, len(logits))] {
+			if word>>i&1 == 0 {
+				logits[start+i] = negInf
+			}
+		}
+	}
+}
+
+// argmax returns the index of the largest logit, the first among equals; -1 when
+// every logit is NaN or minus infinity. Plus infinity is replaced in place by the
+// largest float32.
+func argmax(logits []float32) int {
+	best, top := -1, negInf
+	for i, x := range logits {
+		if x > top {
+			best, top = i, x
+		}
+	}
+	if top > math.MaxFloat32 {
+		for i, x := range logits {
+			if x > math.MaxFloat32 {
+				logits[i] = math.MaxFloat32
+			}
+		}
+		return slices.Index(logits, math.MaxFloat32)
+	}
+	return best
+}
