@@ -54,13 +54,13 @@ type Span struct {
 	Tokens []int32
 	Want   LogitsWanted
 	// Logits is set by Run: one row of vocabulary size for every wanted
-	// position. The rows belong to the engine and are valid until the next Run;
-	// the caller may change their values in place (a sampler does).
+	// position. The rows belong to the engine and are valid until its next Run,
+	// Start or Wait; the caller may change their values in place (a sampler does).
 	Logits [][]float32
-	// Draw, if set, has the engine choose the token that follows the span's last
-	// instead of handing out its logits; see [DeviceSampler].
+	// Draw, if set, has [DeviceSampler.Start] choose the token that follows the
+	// span's last instead of handing out its logits. Run doesn't look at it.
 	Draw *Draw
-	// Choice, or else Err, is what came of Draw.
+	// Choice is what came of Draw, or Err why nothing did (sample.ErrNoToken).
 	Choice sample.Choice
 	Err    error
 }
