@@ -69,6 +69,9 @@ type Description struct {
 	Ready   bool   `json:"ready"`
 	Reason  string `json:"reason,omitempty"` // why it isn't ready
 	Remedy  string `json:"remedy,omitempty"` // what to do about it
+	// ByNameOnly backends are for comparison, not for speed: they are used where a
+	// model or a configured priority names them, and passed over otherwise.
+	ByNameOnly bool `json:"by_name_only,omitempty"`
 }
 
 // LoadOptions are the settings of an engine. A zero value means the default.

@@ -219,7 +219,8 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 	}
 	var passed, unready error // passed: what somebody wanted, or what failed to load
 	for _, name := range order {
-		e, err := m.try(ctx, name, c, r.Options)
+		wanted := name == r.Backend || m.explicit
+		e, err := m.try(ctx, name, wanted, c, r.Options)
 		if err == nil {
 			choice := Choice{Engine: e, Backend: name, Requested: r.Backend}
 			if passed != nil {
@@ -230,7 +231,7 @@ func (m *Manager) Load(ctx context.Context, c checkpoint.Checkpoint, r LoadReque
 		if ctx.Err() != nil {
 			return Choice{}, fmt.Errorf("load %s: %w", c.Path(), ctx.Err())
 		}
-		if wanted := name == r.Backend || m.explicit; !wanted && err.Err == nil {
+		if !wanted && err.Err == nil {
 			unready = and(unready, err)
 			continue
 		}
@@ -249,9 +250,25 @@ func and(first, next error) error {
 	return fmt.Errorf("%w; %w", first, next)
 }
 
-func (m *Manager) try(ctx context.Context, name string, c checkpoint.Checkpoint, o LoadOptions) (Engine, *UnavailableError) {
+// Available says whether a backend that is asked for by name can run here: nil,
+// or an *UnavailableError.
+func (m *Manager) Available(ctx context.Context, name string) error {
+	if !m.knows(name) {
+		return m.unknown(name)
+	}
 	if d := m.describe(ctx, name); !d.Ready {
+		return &UnavailableError{Backend: name, Reason: d.Reason, Remedy: d.Remedy}
+	}
+	return nil
+}
+
+func (m *Manager) try(ctx context.Context, name string, wanted bool, c checkpoint.Checkpoint, o LoadOptions) (Engine, *UnavailableError) {
+	d := m.describe(ctx, name)
+	if !d.Ready {
 		return nil, &UnavailableError{Backend: name, Reason: d.Reason, Remedy: d.Remedy}
+	}
+	if d.ByNameOnly && !wanted {
+		return nil, &UnavailableError{Backend: name, Reason: "its device is " + d.Device, Remedy: "name it to use it all the same"}
 	}
 	e, err := m.backends[name].Load(ctx, c, o)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 type fake struct {
 	name    string
 	ready   bool
+	byName  bool
 	loadErr error
 }
 
@@ -27,7 +28,7 @@ type fakeEngine struct {
 func (f *fake) Name() string { return f.name }
 
 func (f *fake) Describe(context.Context) backend.Description {
-	d := backend.Description{Name: f.name, Device: "a fake", Ready: f.ready}
+	d := backend.Description{Name: f.name, Device: "a fake", Ready: f.ready, ByNameOnly: f.byName}
 	if !f.ready {
 		d.Reason, d.Remedy = "its library is missing", "install it"
 	}
@@ -66,6 +67,7 @@ func TestManagerChoice(t *testing.T) {
 		name       string
 		settings   backend.Settings
 		fastReady  bool
+		fastByName bool
 		fastErr    error
 		request    backend.LoadRequest
 		want       string   // backend
@@ -74,6 +76,11 @@ func TestManagerChoice(t *testing.T) {
 	}{
 		{name: "the first that is ready", want: "cpu"},
 		{name: "the fastest that is ready", fastReady: true, want: "cuda"},
+		{name: "one for comparison is passed over", fastReady: true, fastByName: true, want: "cpu"},
+		{name: "one for comparison, by name", fastReady: true, fastByName: true, request: backend.LoadRequest{Backend: "cuda"}, want: "cuda"},
+		{name: "one for comparison, in a configured priority", settings: backend.Settings{Priority: []string{"cuda", "cpu"}}, fastReady: true, fastByName: true, want: "cuda"},
+		{name: "one for comparison isn't fallen back to", settings: backend.Settings{Disabled: map[string]string{"cpu": "runtime.backends"}}, fastReady: true, fastByName: true,
+			wantErr: []string{`"cuda" can't be used: its device is a fake (name it`}},
 		{name: "by name", fastReady: true, request: backend.LoadRequest{Backend: "cpu"}, want: "cpu"},
 		{name: "by name, not ready", request: backend.LoadRequest{Backend: "cuda"},
 			wantErr: []string{"tiny.gguf", `"cuda"`, "its library is missing", "install it"}},
@@ -96,7 +103,7 @@ func TestManagerChoice(t *testing.T) {
 			request: backend.LoadRequest{Backend: "cuda"}, wantErr: []string{"switched off by ENABLE_CUDA=0", "unset ENABLE_CUDA"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fast.ready, fast.loadErr = c.fastReady, c.fastErr
+			fast.ready, fast.byName, fast.loadErr = c.fastReady, c.fastByName, c.fastErr
 			m, err := backend.NewManager(c.settings)
 			if err != nil {
 				t.Fatal(err)
@@ -212,6 +219,23 @@ func TestManagerConfigures(t *testing.T) {
 	_, err := backend.NewManager(backend.Settings{Configs: map[string]backend.Config{"rocm": {Device: "abacus"}}})
 	if err == nil || err.Error() != `configure backend "rocm": there is no abacus` {
 		t.Errorf("NewManager: %v", err)
+	}
+}
+
+func TestManagerAvailable(t *testing.T) {
+	fast.ready = false
+	m, err := backend.NewManager(backend.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Available(t.Context(), "cpu"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"cuda", "mlx", "tpu"} {
+		var unavailable *backend.UnavailableError
+		if err := m.Available(t.Context(), name); !errors.As(err, &unavailable) || unavailable.Backend != name {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
