@@ -1,12 +1,15 @@
 // Package checkpoint is what a model file or folder looks like to the rest of
 // the program: metadata by key and tensors by name, as mapped bytes. The
-// formats live in sub-packages (gguf now; safetensors and npz have their place
-// beside it) and trust nothing they read.
+// formats live in sub-packages and trust nothing they read: gguf for llama.cpp's
+// files, huggingface for the folders of Hugging Face and MLX, which are made of
+// files that safetensors and npz read. Code in a checkpoint is never run, and
+// pickles, which are code, never read.
 //
-// [Open] recognises the format by looking at the file. A format is known once
-// its package is imported, as image formats are:
+// [Open] recognises the format by looking at the file or folder. A format is known
+// once its package is imported, as image formats are:
 //
 //	import _ "github.com/inferflux/inferflux/checkpoint/gguf"
+//	import _ "github.com/inferflux/inferflux/checkpoint/huggingface"
 //
 //	c, err := checkpoint.Open("model.gguf")
 //	defer c.Close()
@@ -61,6 +64,29 @@ type Entry struct {
 	File   string
 	Offset int64 // from the start of File
 	Bytes  int64
+	// Bits, Group and Beside are those of a matrix that MLX quantized, see
+	// [tensor.Packed]: the width of a code, the elements that share a scale, and the
+	// arrays of scales and biases. Shape is then the matrix's own; File, Offset and
+	// Bytes are the codes'.
+	Bits, Group int
+	Beside      []Entry
+}
+
+// Encoding is the type in words: "Q4_K", or "affine 4-bit/64".
+func (e Entry) Encoding() string {
+	if e.Bits == 0 {
+		return e.Type.String()
+	}
+	return (&tensor.Packed{Mode: e.Type.String(), Bits: e.Bits, Group: e.Group}).String()
+}
+
+// Stored is the number of bytes of all that belongs to the tensor.
+func (e Entry) Stored() int64 {
+	n := e.Bytes
+	for _, b := range e.Beside {
+		n += b.Bytes
+	}
+	return n
 }
 
 // Releaser is implemented by checkpoints that can drop a tensor's bytes from

@@ -110,8 +110,9 @@ func look(path string) (Candidate, error) {
 	return c, err
 }
 
-// otherFormats are the suffixes of model files that can't be opened yet.
-var otherFormats = []string{".safetensors", ".npz", ".bin", ".pth"}
+// pickles are the suffixes of PyTorch's files, which are programs that make tensors
+// when they are run.
+var pickles = []string{".bin", ".pth", ".pt"}
 
 // unrecognised explains why no format took the candidate, and what to do.
 func unrecognised(c Candidate) error {
@@ -119,33 +120,28 @@ func unrecognised(c Candidate) error {
 	if known := Formats(); len(known) > 0 {
 		formats = "supported: " + join(known)
 	}
-	if !c.Dir {
-		ext := strings.ToLower(filepath.Ext(c.Path))
-		switch {
-		case len(c.Head) == 0:
-			return errors.New("the file is empty: download it again")
-		case strings.HasPrefix(string(c.Head), "version https://git-lfs"):
-			return errors.New("the file is a Git LFS pointer, not the model itself: fetch it with `git lfs pull` or download it again")
-		case slices.Contains(otherFormats, ext):
-			return fmt.Errorf("%s files are not supported yet (%s): use a GGUF file of this model", ext, formats)
-		}
-		return fmt.Errorf("not a model file: it begins with %q (%s)", c.Head[:min(len(c.Head), 8)], formats)
-	}
-	with := func(suffix string) (names []string) {
+	with := func(suffixes ...string) (names []string) {
 		for _, n := range c.Names {
-			if strings.HasSuffix(strings.ToLower(n), suffix) {
+			if slices.Contains(suffixes, strings.ToLower(filepath.Ext(n))) {
 				names = append(names, n)
 			}
 		}
 		return names
 	}
-	if names := with(".gguf"); len(names) > 0 {
-		return fmt.Errorf("a folder: name the model file in it (found %s)", join(names))
-	}
-	for _, suffix := range otherFormats {
-		if names := with(suffix); len(names) > 0 {
-			return fmt.Errorf("a folder with %s files (found %s) is not supported yet (%s): use a GGUF file of this model", suffix, join(names), formats)
-		}
+	const advice = "PyTorch pickles can run code when they are read and are never opened here: use safetensors or a GGUF file of this model"
+	switch {
+	case !c.Dir && len(c.Head) == 0:
+		return errors.New("the file is empty: download it again")
+	case !c.Dir && strings.HasPrefix(string(c.Head), "version https://git-lfs"):
+		return errors.New("the file is a Git LFS pointer, not the model itself: fetch it with `git lfs pull` or download it again")
+	case !c.Dir && slices.Contains(pickles, strings.ToLower(filepath.Ext(c.Path))):
+		return errors.New(advice)
+	case !c.Dir:
+		return fmt.Errorf("not a model file: it begins with %q (%s)", c.Head[:min(len(c.Head), 8)], formats)
+	case len(with(".gguf")) > 0:
+		return fmt.Errorf("a folder: name the model file in it (found %s)", join(with(".gguf")))
+	case len(with(pickles...)) > 0:
+		return fmt.Errorf("found only %s, and %s", join(with(pickles...)), advice)
 	}
 	return fmt.Errorf("the folder holds no model files (%s)", formats)
 }

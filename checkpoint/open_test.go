@@ -35,9 +35,8 @@ func TestOpen(t *testing.T) {
 		{"an empty folder", nil, "", []string{"holds no model files"}},
 		{"a folder with one model", map[string]string{"a.gguf": model, "README.md": ""}, "", []string{"name the model file", "found a.gguf"}},
 		{"a folder with many", map[string]string{"a.gguf": "", "b.gguf": "", "c.gguf": "", "d.gguf": "", "e.gguf": ""}, "", []string{"found a.gguf, b.gguf, c.gguf, d.gguf and 1 more"}},
-		{"safetensors", map[string]string{"config.json": "{}", "model.safetensors": ""}, "", []string{"not supported yet", "model.safetensors", "use a GGUF file"}},
-		{"npz", map[string]string{"weights.npz": ""}, "", []string{"not supported yet", "weights.npz"}},
-		{"a safetensors file", map[string]string{"model.safetensors": "\x08\x00\x00\x00\x00\x00\x00\x00{}      "}, "model.safetensors", []string{".safetensors files are not supported yet", "use a GGUF file"}},
+		{"a pickle", map[string]string{"pytorch_model.bin": "PK"}, "pytorch_model.bin", []string{"can run code", "use safetensors"}},
+		{"a folder with a pickle", map[string]string{"pytorch_model.bin": "PK"}, "", []string{"found only pytorch_model.bin", "can run code"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
