@@ -1,0 +1,312 @@
+package mlx
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/backendtest"
+	"github.com/inferflux/inferflux/backend/cpu"
+	"github.com/inferflux/inferflux/checkpoint"
+	_ "github.com/inferflux/inferflux/checkpoint/gguf"
+	"github.com/inferflux/inferflux/mlx"
+)
+
+const fixtures = "../../model/testdata"
+
+// testBackend is the backend on the library that INFERFLUX_TEST_MLX_LIBRARY
+// names, on its CPU unless INFERFLUX_TEST_MLX_DEVICE says otherwise.
+func testBackend(t testing.TB) Backend {
+	t.Helper()
+	path := os.Getenv("INFERFLUX_TEST_MLX_LIBRARY")
+	if path == "" {
+		t.Skip("INFERFLUX_TEST_MLX_LIBRARY does not name a libmlxc: run `make test`, which installs one where it can")
+	}
+	device := os.Getenv("INFERFLUX_TEST_MLX_DEVICE")
+	if device == "" {
+		device = "cpu"
+	}
+	return Backend{config: backend.Config{Library: path, Device: device}}
+}
+
+func openFixture(t testing.TB, name string) checkpoint.Checkpoint {
+	t.Helper()
+	c, err := checkpoint.Open(filepath.Join(fixtures, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// loadEngine loads a checkpoint, and proves at the end that every array has been
+// freed.
+func loadEngine(t testing.TB, b backend.Backend, c checkpoint.Checkpoint, o backend.LoadOptions) backend.Engine {
+	t.Helper()
+	var lib *mlx.Library
+	live := 0
+	if b, ok := b.(Backend); ok {
+		var err error
+		if lib, _, err = b.open(); err != nil {
+			t.Fatal(err)
+		}
+		live = lib.Live()
+	}
+	e, err := b.Load(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		if lib != nil && lib.Live() != live {
+			t.Errorf("%d arrays live after Close, %d before Load", lib.Live(), live)
+		}
+	})
+	return e
+}
+
+// reference is a fixture's token ids and the reference's logits for them.
+func reference(t testing.TB, name string) (tokens []int32, logits [][]float32) {
+	t.Helper()
+	var ids struct {
+		Tokens []int32
+		Vocab  int
+	}
+	text, err := os.ReadFile(filepath.Join(fixtures, name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &ids); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(fixtures, name+".f32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range ids.Tokens {
+		row := make([]float32, ids.Vocab)
+		for i := range row {
+			row[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw))
+			raw = raw[4:]
+		}
+		logits = append(logits, row)
+	}
+	return ids.Tokens, logits
+}
+
+// runChunked runs tokens through a new sequence, chunk by chunk, and returns a
+// copy of every row of logits.
+func runChunked(t testing.TB, e backend.Engine, tokens []int32, chunk int) [][]float32 {
+	t.Helper()
+	seq, err := e.KV().Reserve(len(tokens))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.KV().Free(seq); err != nil {
+			t.Error(err)
+		}
+	}()
+	var rows [][]float32
+	for at := 0; at < len(tokens); at += chunk {
+		rows = append(rows, runSpan(t, e, seq, at, tokens[at:min(at+chunk, len(tokens))])...)
+	}
+	return rows
+}
+
+// runSpan runs one span and returns a copy of all its logits.
+func runSpan(t testing.TB, e backend.Engine, seq backend.SeqID, pos int, tokens []int32) [][]float32 {
+	t.Helper()
+	b := backend.Batch{Spans: []backend.Span{{Seq: seq, Pos: pos, Tokens: tokens, Want: backend.AllLogits}}}
+	if err := e.Run(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	var rows [][]float32
+	for _, row := range b.Spans[0].Logits {
+		rows = append(rows, append([]float32(nil), row...))
+	}
+	return rows
+}
+
+// worst is the largest difference between rows, and the largest logit.
+func worst(got, want [][]float32) (difference, largest float64) {
+	if len(got) != len(want) {
+		return math.Inf(1), 0
+	}
+	for i := range got {
+		for j := range got[i] {
+			if d := math.Abs(float64(got[i][j] - want[i][j])); !(d <= difference) {
+				difference = d
+			}
+			largest = max(largest, math.Abs(float64(want[i][j])))
+		}
+	}
+	return difference, largest
+}
+
+func TestContract(t *testing.T) {
+	b := testBackend(t)
+	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf"} {
+		t.Run(name, func(t *testing.T) {
+			c := openFixture(t, name)
+			backendtest.Run(t, func(t testing.TB) backend.Engine {
+				e, err := b.Load(t.Context(), c, backend.LoadOptions{MaxBatchTokens: 256, KVTokens: 2048})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}, backendtest.Options{Tolerance: 1e-4})
+		})
+	}
+}
+
+// TestLogitsEqualTransformers: at every position, however the prompt is cut.
+func TestLogitsEqualTransformers(t *testing.T) {
+	b := testBackend(t)
+	for _, name := range []string{"llama-mha", "llama-gqa-tied", "llama3-rope", "llama-linear-bias", "mistral-window"} {
+		t.Run(name, func(t *testing.T) {
+			tokens, want := reference(t, name)
+			e := loadEngine(t, b, openFixture(t, name+".gguf"), backend.LoadOptions{})
+			for _, chunk := range []int{len(tokens), 11, 7, 1} {
+				d, _ := worst(runChunked(t, e, tokens, chunk), want)
+				t.Logf("chunks of %d: max |Δlogit| %.2e", chunk, d)
+				if !(d <= 1e-3) {
+					t.Errorf("chunks of %d: max |Δlogit| is %g, expected at most 1e-3", chunk, d)
+				}
+			}
+		})
+	}
+}
+
+// TestKVBetweenBackends: what one engine computed of a sequence, the other goes on
+// from.
+func TestKVBetweenBackends(t *testing.T) {
+	b := testBackend(t)
+	for _, name := range []string{"llama-gqa-tied", "llama3-rope"} {
+		tokens, want := reference(t, name)
+		c := openFixture(t, name+".gguf")
+		engines := map[string]backend.Engine{
+			"cpu": loadEngine(t, cpu.Backend{}, c, backend.LoadOptions{}), "mlx": loadEngine(t, b, c, backend.LoadOptions{}),
+		}
+		for from, to := range map[string]string{"cpu": "mlx", "mlx": "cpu"} {
+			t.Run(name+"/"+from+" to "+to, func(t *testing.T) {
+				n := len(tokens) * 2 / 3
+				first, err := engines[from].KV().Reserve(n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				runSpan(t, engines[from], first, 0, tokens[:n])
+				var bytes strings.Builder
+				if err := engines[from].KV().Export(first, &bytes); err != nil {
+					t.Fatal(err)
+				}
+				second, err := engines[to].KV().Reserve(len(tokens))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := engines[to].KV().Import(second, strings.NewReader(bytes.String())); err != nil {
+					t.Fatal(err)
+				}
+				if d, _ := worst(runSpan(t, engines[to], second, n, tokens[n:]), want[n:]); !(d <= 1e-3) {
+					t.Errorf("max |Δlogit| is %g", d)
+				}
+				for id, e := range map[backend.SeqID]backend.Engine{first: engines[from], second: engines[to]} {
+					if err := e.KV().Free(id); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestCancelledLoad: a load whose context ends leaves nothing behind.
+func TestCancelledLoad(t *testing.T) {
+	b := testBackend(t)
+	c := openFixture(t, "llama-gqa-tied.gguf")
+	lib, _, err := b.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := lib.Live()
+	ctx, cancel := context.WithCancel(t.Context())
+	o := backend.LoadOptions{Progress: func(done float64) {
+		if done > 0.3 {
+			cancel()
+		}
+	}}
+	if e, err := b.Load(ctx, c, o); !errors.Is(err, context.Canceled) || e != nil {
+		t.Errorf("Load: %v, %v", e, err)
+	}
+	if lib.Live() != live {
+		t.Errorf("%d arrays live, %d before", lib.Live(), live)
+	}
+}
+
+func TestBadSettings(t *testing.T) {
+	b := testBackend(t)
+	c := openFixture(t, "llama-gqa-tied.gguf")
+	for name, tt := range map[string]struct {
+		config  func(*backend.Config)
+		options backend.LoadOptions
+		want    string
+	}{
+		"context":      {options: backend.LoadOptions{Context: 1 << 20}, want: "this model was trained for"},
+		"kv type":      {options: backend.LoadOptions{KVType: "q3"}, want: "expected auto, f16 or f32"},
+		"batch":        {options: backend.LoadOptions{MaxBatchTokens: -1}, want: "expected 1 to"},
+		"memory limit": {config: func(c *backend.Config) { c.MemoryLimit = 1 << 16 }, want: "ask for a smaller context or kv_tokens"},
+		"library":      {config: func(c *backend.Config) { c.Library = "/absent/libmlxc.so" }, want: "/absent/libmlxc.so"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := b
+			if tt.config != nil {
+				tt.config(&b.config)
+			}
+			e, err := b.Load(t.Context(), c, tt.options)
+			if err == nil {
+				e.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Load: %v, expected %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := b.Configure(backend.Config{Device: "tpu"}); err == nil {
+		t.Error("a device tpu is accepted")
+	}
+}
+
+// TestCancelledStep: a step on a CPU, where it may take long, ends soon after its
+// context, and nothing has grown.
+func TestCancelledStep(t *testing.T) {
+	e := loadEngine(t, testBackend(t), openFixture(t, "llama-gqa-tied.gguf"), backend.LoadOptions{})
+	id, err := e.KV().Reserve(128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := make([]int32, 100)
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
+		err := e.Run(ctx, &backend.Batch{Spans: []backend.Span{{Seq: id, Tokens: tokens, Want: backend.LastLogits}}})
+		cancel()
+		if err == nil {
+			if err := e.KV().Truncate(id, 0); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || e.KV().Len(id) != 0 {
+			t.Fatalf("Run: %v; %d positions", err, e.KV().Len(id))
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package mlx
+
+import (
+	"slices"
+
+	"github.com/inferflux/inferflux/mlx"
+	"github.com/inferflux/inferflux/nn"
+)
+
+// rowSet is the meaning of a tensor's rows.
+type rowSet uint8
+
+const (
+	allRows    rowSet = iota // every token of the batch
+	wantedRows               // those that Wanted kept
+)
+
+// value is a result of the step, [rows of its set, cols]. A sum, a norm of single
+// heads or a rotation is only noted until somebody needs its elements.
+type value struct {
+	set   rowSet
+	cols  int
+	array mlx.Array // absent: a note
+
+	// A note: the terms of a sum; or a norm or rotation of src.
+	sum     [2]mlx.Array
+	src     nn.Tensor
+	headDim int
+	norm    *weight
+	eps     float32
+	rope    *nn.Rope
+}
+
+// computed is a value whose array exists.
+func (s *step) computed(set rowSet, a mlx.Array, cols int) nn.Tensor {
+	return s.put(value{set: set, array: a, cols: cols})
+}
+
+func (s *step) put(v value) nn.Tensor {
+	s.values = append(s.values, v)
+	return nn.Tensor{Ref: uint64(len(s.values)), Stride: v.cols, Rows: s.rows(v.set), Cols: v.cols}
+}
+
+// rows is the number of rows of a set.
+func (s *step) rows(set rowSet) int {
+	if set == wantedRows {
+		// One stands in for none: MLX's products need a row. It is never computed.
+		return max(len(s.Logits), 1)
+	}
+	return len(s.Tokens)
+}
+
+// value finds a tensor that the model hands back.
+func (s *step) value(t nn.Tensor) *value {
+	if s.err != nil {
+		return nil
+	}
+	if t.Ref == 0 || t.Ref > uint64(len(s.values)) {
+		s.fail("a tensor that isn't of this step")
+		return nil
+	}
+	v := &s.values[t.Ref-1]
+	if t.Rows != s.rows(v.set) || t.Off < 0 || t.Cols < 0 || t.Off+t.Cols > v.cols {
+		s.fail("a tensor %+v that views [%d, %d]", t, s.rows(v.set), v.cols)
+		return nil
+	}
+	return v
+}
+
+// array is a tensor's elements, [rows, cols].
+func (s *step) array(t nn.Tensor) (mlx.Array, bool) {
+	v := s.value(t)
+	if v == nil {
+		return mlx.Array{}, false
+	}
+	a := s.whole(v)
+	if t.Off != 0 || t.Cols != v.cols {
+		s.start[0], s.start[1], s.stop[0], s.stop[1] = 0, t.Off, t.Rows, t.Off+t.Cols
+		a = s.g.Slice(a, s.start[:], s.stop[:])
+	}
+	return a, s.err == nil
+}
+
+// whole computes a value, if it hasn't been.
+func (s *step) whole(v *value) mlx.Array {
+	if !v.array.IsZero() {
+		return v.array
+	}
+	if !v.sum[0].IsZero() {
+		v.array = s.g.Add(v.sum[0], v.sum[1])
+		return v.array
+	}
+	src, ok := s.array(v.src)
+	if !ok {
+		return mlx.Array{}
+	}
+	rows, heads := v.src.Rows, v.cols/v.headDim
+	if v.norm != nil {
+		x := s.g.Reshape(src, rows, heads, v.headDim)
+		v.array = s.g.Reshape(s.g.RMSNorm(x, v.norm.vector, v.eps), rows, v.cols)
+		return v.array
+	}
+	// Each row is a batch entry of one position, at an offset of its own.
+	x := s.g.Reshape(src, rows, heads, 1, v.headDim)
+	if scale := v.rope.Scale; scale != 0 && scale != 1 {
+		x = s.scaleHead(x, v.rope.Dims, scale)
+	}
+	x = s.g.RopeAt(x, v.rope.Dims, v.rope.Style == nn.RopeInterleaved, 0, 1, s.positions(), s.e.periods(v.rope))
+	v.array = s.g.Reshape(x, rows, v.cols)
+	return v.array
+}
+
+// scaleHead multiplies the first dims elements of each head, which are the last
+// axis of x [rows, heads, 1, head_dim].
+func (s *step) scaleHead(x mlx.Array, dims int, scale float32) mlx.Array {
+	shape := s.lib.Shape(x)
+	factor := s.g.Scalar(scale, s.e.dtype)
+	if dims == shape[3] {
+		return s.g.Multiply(x, factor)
+	}
+	stop := slices.Clone(shape)
+	stop[3] = dims
+	turned := s.g.Multiply(s.g.Slice(x, []int{0, 0, 0, 0}, stop), factor)
+	return s.g.Concatenate([]mlx.Array{turned, s.g.Slice(x, []int{0, 0, 0, dims}, shape)}, 3)
+}
+
+// origin is where the columns of a head-wise tensor come from: columns of a
+// computed value, through an optional norm and an optional rotation.
+type origin struct {
+	of   *value
+	off  int
+	norm *weight
+	eps  float32
+	rope *nn.Rope
+}
+
+// origin follows the notes of a tensor down. It fails on a rotation before a
+// norm, and on two of a kind.
+func (s *step) origin(t nn.Tensor, headDim int) (origin, bool) {
+	var o origin
+	off := 0
+	for {
+		v := s.value(t)
+		if v == nil {
+			return o, false
+		}
+		off += t.Off
+		if v.src.Ref == 0 {
+			s.whole(v)
+			o.of, o.off = v, off
+			return o, true
+		}
+		switch {
+		case !v.array.IsZero(): // somebody needed it in between
+			return o, false
+		case v.headDim != headDim || off%headDim != 0:
+			return o, false
+		case v.rope != nil && o.rope == nil && o.norm == nil:
+			o.rope = v.rope
+		case v.norm != nil && o.norm == nil:
+			o.norm, o.eps = v.norm, v.eps
+		default:
+			return o, false
+		}
+		t = v.src
+	}
+}
