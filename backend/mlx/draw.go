@@ -32,11 +32,14 @@ type drawer struct {
 
 // drawn is what a graph made by build computes.
 type drawn struct {
-	ids    mlx.Array // [n] int32; 0 where nothing can be chosen
-	best   mlx.Array // [n, 1] float32, the largest logit; minus infinity: none can
-	chosen mlx.Array // [n, 1] float32, the chosen tokens' raw logits, with norm
-	norm   mlx.Array // [n, 1] float32, the logarithm of the sum of their exponentials
-	top    mlx.Array // [n, count] int64, keys of the largest raw logits, ascending
+	ids  mlx.Array // [n] int32; 0 where nothing can be chosen
+	best mlx.Array // [n, 1] float32, the largest logit; minus infinity: none can
+
+	// For log-probabilities, of the raw logits:
+	chosen  mlx.Array // [n, 1] float32, the chosen tokens'
+	largest mlx.Array // [n, 1] float32
+	mass    mlx.Array // [n, 1] float32, the sum of exp(logit - largest)
+	top     mlx.Array // [n, count] int64, keys of the largest ones, ascending
 
 	vocab, padded int
 }
@@ -200,7 +203,7 @@ func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
 // arrays are those that must be computed before read.
 func (d *drawn) arrays() []mlx.Array {
 	var all []mlx.Array
-	for _, a := range []mlx.Array{d.ids, d.best, d.chosen, d.norm, d.top} {
+	for _, a := range []mlx.Array{d.ids, d.best, d.chosen, d.largest, d.mass, d.top} {
 		if !a.IsZero() {
 			all = append(all, a)
 		}
@@ -213,9 +216,9 @@ func (d *drawn) arrays() []mlx.Array {
 func (d *drawn) read(g *mlx.Scope, draws []*backend.Draw, out []sample.Choice, errs []error) {
 	n := len(draws)
 	ids, best := g.Int32s(d.ids), g.Float32s(d.best)
-	var chosen, norm []float32
-	if !d.norm.IsZero() {
-		chosen, norm = g.Float32s(d.chosen), g.Float32s(d.norm)
+	var chosen, largest, mass []float32
+	if !d.mass.IsZero() {
+		chosen, largest, mass = g.Float32s(d.chosen), g.Float32s(d.largest), g.Float32s(d.mass)
 	}
 	var keys []byte
 	if !d.top.IsZero() {
@@ -234,15 +237,18 @@ func (d *drawn) read(g *mlx.Scope, draws []*backend.Draw, out []sample.Choice, e
 		if draw.Logprobs < 0 {
 			continue
 		}
-		out[i].Logprob = logprob(chosen[i], norm[i])
-		out[i].Top = d.alternatives(keys[8*count*i:8*count*(i+1)], min(draw.Logprobs, d.vocab), norm[i])
+		norm := float64(largest[i]) + math.Log(float64(mass[i]))
+		out[i].Logprob = logprob(chosen[i], norm)
+		if largest[i] >= -math.MaxFloat32 { // else there is no logit that any other could be an alternative to
+			out[i].Top = d.alternatives(keys[8*count*i:8*count*(i+1)], min(draw.Logprobs, d.vocab), norm)
+		}
 	}
 }
 
 // alternatives decodes the n best of a row's keys.
-func (d *drawn) alternatives(keys []byte, n int, norm float32) []sample.TokenLogprob {
-	if n <= 0 || math.IsNaN(float64(norm)) || math.IsInf(float64(norm), -1) {
-		return nil // not asked for, or nothing finite in the row
+func (d *drawn) alternatives(keys []byte, n int, norm float64) []sample.TokenLogprob {
+	if n <= 0 {
+		return nil
 	}
 	top := make([]sample.TokenLogprob, 0, n)
 	for at := len(keys) - 8; at >= 0 && len(top) < n; at -= 8 {
@@ -255,8 +261,8 @@ func (d *drawn) alternatives(keys []byte, n int, norm float32) []sample.TokenLog
 }
 
 // logprob is a raw logit's log-probability, in package sample's bounds.
-func logprob(x, norm float32) float32 {
-	p := float64(x) - float64(norm)
+func logprob(x float32, norm float64) float32 {
+	p := float64(x) - norm
 	if !(p >= sample.MinLogprob) {
 		p = sample.MinLogprob
 	}

@@ -247,17 +247,25 @@ func (d *drawTest) nearly(row []float32, draw *backend.Draw, token int32) bool {
 		return false
 	}
 	const little = 3e-6
-	for _, u := range []float64{0, -little, little} {
-		for _, p := range []float64{0, -little, little} {
-			for _, m := range []float64{0, -little, little} {
-				other := *draw
-				other.Uniform = min(max(0, draw.Uniform+u), 1-0x1p-53)
-				if draw.TopP < 1 {
-					other.TopP = min(max(1e-12, draw.TopP+p), 1)
-				}
-				other.MinP = min(draw.MinP*(1+m), 1)
-				if c, err := d.chooser.Choose(&other, slices.Clone(row)); err == nil && c.Token == token {
-					return true
+	for _, p := range []float64{0, -little, little} {
+		for _, m := range []float64{0, -little, little} {
+			other := *draw
+			if draw.TopP < 1 {
+				other.TopP = min(max(1e-12, draw.TopP+p), 1)
+			}
+			other.MinP = min(draw.MinP*(1+m), 1)
+			// Tokens follow each other in the order of their ids.
+			from, to := max(0, draw.Uniform-little), min(draw.Uniform+little, 1-0x1p-53)
+			for range 60 {
+				other.Uniform = (from + to) / 2
+				c, err := d.chooser.Choose(&other, slices.Clone(row))
+				switch {
+				case err != nil || c.Token == token:
+					return err == nil
+				case c.Token < token:
+					from = other.Uniform
+				default:
+					to = other.Uniform
 				}
 			}
 		}

@@ -73,7 +73,10 @@ func (d *drawer) graph(g *mlx.Scope, logits mlx.Array, draws []*backend.Draw) dr
 			settled = d.stages.settle.on(g, raw)
 		}
 		r.chosen = g.TakeAlongAxis(settled, r.ids, 1)
-		r.norm = g.LogSumExp(settled, true, 1)
+		r.largest = g.Max(settled, true, 1)
+		one, all := d.scalar(g, 1, mlx.Float32), d.scalar(g, reach, mlx.Float32)
+		w := g.Reshape(d.stages.weigh.on(g, settled, r.largest, one, all), n, r.padded/block, block)
+		r.mass = g.Reshape(g.Sum(g.Sum(w, false, 2), false, 1), n, 1)
 		if p.tops > 0 {
 			r.top = d.largest(g, d.keys(g, g.AsType(raw, mlx.Float32)), min(powerOfTwo(p.tops), r.padded), block)
 		}
