@@ -35,8 +35,8 @@ type DeviceSampler interface {
 
 // Started is a batch under way. Its Batch, with all that its spans point to, must
 // not be touched before Wait returns. Wait must be called exactly once, in the
-// order of the Starts, unless the engine has failed (ErrEngineFailed); before
-// Close, too.
+// order of the Starts, unless the engine has failed (ErrEngineFailed); the engine
+// is closed after it.
 type Started interface {
 	// Wait waits for the device and fills in the spans' results. An error in the
 	// choice of one span's token is that span's Err; its sequence has grown like

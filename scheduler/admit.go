@@ -33,7 +33,7 @@ func (s *Scheduler) admit() {
 			s.end(q, Event{Err: fmt.Errorf("reserve kv for %d tokens: %w", q.room(), err)})
 			continue
 		}
-		q.kv, q.served = kv, s.batch.number
+		q.kv, q.served = kv, s.formed
 		usage := s.kv.Usage()
 		now := time.Now()
 		q.mu.Lock()

@@ -3,86 +3,112 @@ package scheduler
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/inferflux/inferflux/backend"
 )
 
-// batch is what a step computes, reused from step to step.
+// batch is what a step computes. There are two, for a step and the one that is
+// started before it has been read.
 type batch struct {
 	backend.Batch
-	seqs    []*Sequence // of each span
-	choices []choice    // of each span, after sampling
-	step    Step
+	seqs  []*Sequence    // of each span
+	draws []backend.Draw // of each span; it is long enough from the beginning
+	drawn [1]int32       // the tokens of spans whose token isn't known
+	step  Step
 
-	number   uint64 // of the step
-	prompts  []*Sequence
-	prefills bool // an engine that can't mix got prompts last time
-	workers  int  // goroutines that sample
+	started backend.Started
+	begun   time.Time // when it was started
 }
 
 // add puts the next n tokens of a sequence into the batch.
 func (b *batch) add(q *Sequence, n int) {
-	tokens, want := q.next[:], backend.LastLogits
-	if q.prefilling() {
-		tokens = q.req.Prompt[q.pos : q.pos+n]
-		if q.pos+n < len(q.req.Prompt) {
-			want = backend.NoLogits
-		}
-	}
 	i := len(b.Spans)
 	b.Spans = slices.Grow(b.Spans, 1)[:i+1]
-	// The engine fills the slice of an earlier step's rows again.
-	b.Spans[i] = backend.Span{Seq: q.kv, Pos: q.pos, Tokens: tokens, Want: want, Logits: b.Spans[i].Logits[:0]}
 	b.seqs = append(b.seqs, q)
+	b.put(i, n)
 }
 
-// form fills the batch: a token for every sequence that is generating, then
-// chunks of prompts in what is left of the budget.
+// put makes span i the next n tokens of its sequence.
+func (b *batch) put(i, n int) {
+	q := b.seqs[i]
+	// The engine fills the slice of an earlier step's rows again.
+	span := backend.Span{Seq: q.kv, Pos: q.pos, Want: backend.LastLogits, Logits: b.Spans[i].Logits[:0]}
+	switch {
+	case q.prefilling():
+		span.Tokens = q.req.Prompt[q.pos : q.pos+n]
+		if q.pos+n < len(q.req.Prompt) {
+			span.Want = backend.NoLogits
+		}
+	case q.drawing > 0:
+		b.drawn[0] = backend.Drawn
+		span.Tokens = b.drawn[:]
+	default:
+		span.Tokens = q.next[:]
+	}
+	if span.Want != backend.NoLogits {
+		b.draws[i] = q.draw()
+		span.Draw = &b.draws[i]
+	}
+	b.Spans[i] = span
+}
+
+// form fills a batch: a token for every sequence that is generating, then chunks
+// of prompts in what is left of the budget. It may come out empty, if all that is
+// left to compute is under way.
 //
 // Preemption will take sequences out of the batch here, when a more urgent one
 // needs their room; speculation will make the spans of the generating longer.
-func (s *Scheduler) form() {
-	b := &s.batch
-	b.Spans, b.seqs, b.prompts, b.step = b.Spans[:0], b.seqs[:0], b.prompts[:0], Step{}
-	b.number++
+func (s *Scheduler) form() *batch {
+	b := &s.batches[0]
+	if slices.Contains(s.underway, b) {
+		b = &s.batches[1]
+	}
+	b.Spans, b.seqs, b.step = b.Spans[:0], b.seqs[:0], Step{}
+	s.formed++
+	s.prompts = s.prompts[:0]
+	generating := 0
 	for _, q := range s.running {
-		if q.prefilling() {
-			b.prompts = append(b.prompts, q)
+		switch {
+		case q.prefilling():
+			s.prompts = append(s.prompts, q)
+		case !q.ending():
+			generating++
 		}
 	}
-	generating := len(s.running) - len(b.prompts)
 	// Whose last chunk was longest ago comes first; of those, who came first.
-	slices.SortStableFunc(b.prompts, func(x, y *Sequence) int { return cmp.Compare(x.served, y.served) })
+	slices.SortStableFunc(s.prompts, func(x, y *Sequence) int { return cmp.Compare(x.served, y.served) })
 
 	decode := generating > 0
 	if !s.mixed {
-		b.prompts = b.prompts[:min(1, len(b.prompts))]
-		if decode && len(b.prompts) > 0 {
-			b.prefills = !b.prefills
-			if b.prefills {
+		s.prompts = s.prompts[:min(1, len(s.prompts))]
+		if decode && len(s.prompts) > 0 {
+			s.prefills = !s.prefills
+			if s.prefills {
 				decode = false
 			} else {
-				b.prompts = b.prompts[:0]
+				s.prompts = s.prompts[:0]
 			}
 		}
 	}
 	budget := s.opts.BatchTokens
 	if decode {
 		for _, q := range s.running {
-			if !q.prefilling() {
+			if !q.prefilling() && !q.ending() {
 				b.add(q, 1)
 			}
 		}
 		budget -= generating
 	}
 	s.divide(budget, generating > 0)
-	for _, q := range b.prompts {
+	for _, q := range s.prompts {
 		if q.share > 0 {
-			q.served = b.number
+			q.served = s.formed
 			b.add(q, q.share)
 		}
 	}
 	b.step.Sequences = len(b.Spans)
+	return b
 }
 
 // divide shares a budget among the prompts: a chunk for each, as far as it goes;
@@ -91,14 +117,14 @@ func (s *Scheduler) form() {
 // Prompts aren't starved by those who generate: there are at most BatchTokens
 // sequences, so each prompt leaves at least one token of the budget.
 func (s *Scheduler) divide(budget int, chunksOnly bool) {
-	for _, q := range s.batch.prompts {
+	for _, q := range s.prompts {
 		q.share = min(len(q.req.Prompt)-q.pos, s.opts.PrefillChunk, budget)
 		budget -= q.share
 	}
 	if chunksOnly {
 		return
 	}
-	for _, q := range s.batch.prompts {
+	for _, q := range s.prompts {
 		more := min(len(q.req.Prompt)-q.pos-q.share, budget)
 		q.share += more
 		budget -= more

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -17,12 +16,13 @@ import (
 // concurrent use. The engine must not be used by anybody else until Close has
 // returned; closing it is the caller's business.
 type Scheduler struct {
-	engine  backend.Engine
+	engine  starter
 	kv      backend.KV
 	opts    Options
 	context int // the most positions of a sequence
 	vocab   int
 	mixed   bool // prompts and generating sequences may share a batch
+	ahead   bool // a batch may be started before the tokens of the last are known
 
 	// Only the loop changes running, and takes from waiting.
 	mu       sync.Mutex
@@ -39,8 +39,18 @@ type Scheduler struct {
 	ended chan struct{}      // closed when the loop has ended
 
 	// The loop's own.
-	batch  batch
-	broken error // the engine can't be used any more
+	batches  [2]batch
+	underway []*batch    // started, in that order
+	formed   uint64      // batches so far
+	prompts  []*Sequence // that form shares the budget among
+	prefills bool        // an engine that can't mix got prompts last time
+	waited   time.Time   // when the last batch was waited for
+	broken   error       // the engine can't be used any more
+}
+
+// starter is how the loop sees an engine: a backend.DeviceSampler, or a [host].
+type starter interface {
+	Start(ctx context.Context, b *backend.Batch) (backend.Started, error)
 }
 
 // Totals count since the start.
@@ -65,12 +75,19 @@ func New(e backend.Engine, o Options) *Scheduler {
 }
 
 func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Scheduler {
+	caps := e.Capabilities()
 	s := &Scheduler{
-		engine: e, kv: e.KV(), opts: o.withDefaults(e),
-		context: e.Context(), vocab: e.Model().Vocab, mixed: e.Capabilities().MixedBatch,
+		kv: e.KV(), opts: o.withDefaults(e), context: e.Context(), vocab: e.Model().Vocab, mixed: caps.MixedBatch,
 		woken: make(chan struct{}, 1), stop: stop, ended: make(chan struct{}),
 	}
-	s.batch.workers = runtime.GOMAXPROCS(0)
+	if device, ok := e.(backend.DeviceSampler); ok && caps.DeviceSampling {
+		s.engine, s.ahead = device, true
+	} else {
+		s.engine = newHost(e)
+	}
+	for i := range s.batches {
+		s.batches[i].draws = make([]backend.Draw, s.opts.MaxRunning)
+	}
 	s.usage = s.kv.Usage()
 	s.context = min(s.context, s.usage.Capacity)
 	return s
@@ -195,15 +212,23 @@ func (s *Scheduler) loop(ctx context.Context) {
 	s.endAll()
 }
 
-// step frees, admits, and computes one batch; it reports whether there was one.
+// step frees, admits, starts one batch and reads one, which may be the one before;
+// it reports whether there was anything to do.
 func (s *Scheduler) step(ctx context.Context) bool {
 	s.reap()
 	s.admit()
-	if s.broken != nil || len(s.running) == 0 {
+	if s.broken != nil || len(s.running)+len(s.underway) == 0 {
 		return s.broken != nil
 	}
-	s.form()
-	s.run(ctx)
+	b := s.form()
+	err := s.start(ctx, b)
+	// The new batch stays under way if the next can be formed before it is read.
+	for len(s.underway) > 0 && s.broken == nil && (s.underway[0] != b || !s.foretold()) {
+		s.read(ctx)
+	}
+	if err != nil && s.broken == nil {
+		s.singly(ctx, b, err)
+	}
 	return true
 }
 
@@ -246,6 +271,7 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 	if q.admitted {
 		list = &s.running
 	}
+	q.over = true
 	if q.admitted && s.broken == nil {
 		if err := s.kv.Free(q.kv); err != nil {
 			// Its books and ours differ; there would be less memory for each
@@ -281,6 +307,12 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 
 // endAll ends everything because the scheduler is closed.
 func (s *Scheduler) endAll() {
+	for _, b := range s.underway {
+		if s.broken == nil {
+			s.ignore(b)
+		}
+	}
+	s.underway = nil
 	for i := len(s.running) - 1; i >= 0; i-- {
 		s.end(s.running[i], Event{Finish: FinishCanceled})
 	}

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,21 +25,30 @@ type fakeEngine struct {
 	// before, if set, is called at the start of each Run; its error fails the batch.
 	before func(ctx context.Context, b *backend.Batch) error
 	// freeError and reserveError, if set, are what Free and Reserve return.
-	freeError    error
-	reserveError error
-	freePanics   bool
+	freeError     error
+	reserveError  error
+	truncateError error
+	freePanics    bool
+	reuse         bool // the numbers of freed sequences are given out again
 
 	busy atomic.Bool // a call is under way: there must not be two
 	dead bool        // it has failed for good: there must be no more calls
 	seqs map[backend.SeqID]*fakeSequence
 	next backend.SeqID
+	free []backend.SeqID
 	rows [][]float32
 	runs int
+
+	device *fakeDevice // that this is the inside of, or nil
 }
 
 type fakeSequence struct {
-	tokens []int32
-	room   int
+	tokens  []int32
+	room    int
+	drew    bool // in the batch started last, the token
+	choice  int32
+	spoiled bool // beyond the first good tokens there is nothing of use
+	good    int
 }
 
 func newFakeEngine(t testing.TB) *fakeEngine {
@@ -142,6 +152,10 @@ func (e *fakeEngine) check(b *backend.Batch) {
 			e.t.Errorf("an empty span of sequence %d", s.Seq)
 		case s.Pos != len(q.tokens):
 			e.t.Errorf("a span of sequence %d at position %d, but it has %d", s.Seq, s.Pos, len(q.tokens))
+		case q.spoiled:
+			e.t.Errorf("a span of sequence %d, which wasn't truncated to %d after a failure", s.Seq, q.good)
+		case s.Tokens[0] == backend.Drawn && (len(s.Tokens) > 1 || !q.drew):
+			e.t.Errorf("a span of %d tokens of sequence %d starts with one that it didn't draw", len(s.Tokens), s.Seq)
 		case s.Pos+len(s.Tokens) > q.room:
 			e.t.Errorf("sequence %d grows to %d, but has room for %d", s.Seq, s.Pos+len(s.Tokens), q.room)
 		}
@@ -178,9 +192,13 @@ func (k *fakeKV) Reserve(positions int) (backend.SeqID, error) {
 	if k.usage().Reserved+positions > k.capacity {
 		return 0, backend.ErrKVFull
 	}
-	k.next++
-	k.seqs[k.next] = &fakeSequence{room: positions}
-	return k.next, nil
+	id := k.next + 1
+	if n := len(k.free); k.reuse && n > 0 {
+		id, k.free = k.free[n-1], k.free[:n-1]
+	}
+	k.next = max(k.next, id)
+	k.seqs[id] = &fakeSequence{room: positions}
+	return id, nil
 }
 
 func (k *fakeKV) Free(seq backend.SeqID) error {
@@ -197,6 +215,23 @@ func (k *fakeKV) Free(seq backend.SeqID) error {
 		return errors.New("unknown sequence")
 	}
 	delete(k.seqs, seq)
+	k.free = append(k.free, seq)
+	return nil
+}
+
+func (k *fakeKV) Truncate(seq backend.SeqID, n int) error {
+	k.enter()
+	defer k.leave()
+	q := k.seqs[seq]
+	if k.truncateError != nil || q == nil || n > len(q.tokens) {
+		k.dead = true
+		return cmp.Or(k.truncateError, errors.New("unknown sequence or too long"))
+	}
+	if k.device == nil {
+		k.t.Errorf("sequence %d is truncated, though Run undoes what fails", seq)
+	}
+	q.tokens, q.drew = q.tokens[:n], false
+	q.spoiled = q.spoiled && n > q.good
 	return nil
 }
 
@@ -217,7 +252,6 @@ func (k *fakeKV) usage() backend.KVUsage {
 
 func (k *fakeKV) Len(seq backend.SeqID) int                          { return len(k.seqs[seq].tokens) }
 func (k *fakeKV) Grow(backend.SeqID, int) error                      { return backend.ErrUnsupported }
-func (k *fakeKV) Truncate(backend.SeqID, int) error                  { return backend.ErrUnsupported }
 func (k *fakeKV) CopyPrefix(backend.SeqID, backend.SeqID, int) error { return backend.ErrUnsupported }
 func (k *fakeKV) Export(backend.SeqID, io.Writer) error              { return backend.ErrUnsupported }
 func (k *fakeKV) Import(backend.SeqID, io.Reader) error              { return backend.ErrUnsupported }

@@ -57,7 +57,9 @@ type Step struct {
 	Sequences     int
 	DecodeTokens  int
 	PrefillTokens int
-	Duration      time.Duration // of the engine's work, without sampling
+	// Duration is from the start of the batch, or the end of the one before it if
+	// that was later, until its tokens were known.
+	Duration time.Duration
 }
 
 // Observer is told what happens, for metrics. Calls come from the scheduler's

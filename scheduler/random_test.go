@@ -45,13 +45,15 @@ func alone(t testing.TB, vocab int, r scheduler.Request) (tokens []int32, f sche
 	}
 }
 
-// drawRequest makes a request that fits.
-func drawRequest(random *rand.Rand, e *fakeEngine) scheduler.Request {
+// drawRequest makes a request that fits, perhaps one with penalties.
+func drawRequest(random *rand.Rand, e *fakeEngine, penalties bool) scheduler.Request {
 	seed := random.Uint64()
 	r := scheduler.Request{Sampling: sample.Defaults(), MaxTokens: 1 + random.IntN(e.context/2)}
 	r.Sampling.Seed = &seed
 	r.Sampling.Temperature = []float64{0, 0.7, 1}[random.IntN(3)]
-	r.Sampling.RepetitionPenalty = []float64{1, 1.2}[random.IntN(2)]
+	if penalty := []float64{1, 1.2}[random.IntN(2)]; penalties {
+		r.Sampling.RepetitionPenalty = penalty
+	}
 	for range 1 + random.IntN(e.context-r.MaxTokens) {
 		r.Prompt = append(r.Prompt, int32(random.IntN(e.vocab)))
 	}
@@ -65,10 +67,23 @@ func drawRequest(random *rand.Rand, e *fakeEngine) scheduler.Request {
 // TestRandom lets many callers loose on small schedulers: they submit, cancel by
 // every means, read slowly or not at all, and batches fail. Whoever reads to the
 // end gets what the request gives alone, or a beginning of it if it was cut; the
-// engine is used by its contract and holds nothing afterwards.
+// engine is used by its contract and holds nothing afterwards. All this is so
+// whether the engine gives logits or chooses tokens itself, and then whether
+// penalties let batches be started ahead or not.
 func TestRandom(t *testing.T) {
+	ahead := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		e := newFakeEngine(t)
+		var engine backend.Engine
+		var e *fakeEngine
+		var d *fakeDevice
+		if rapid.Bool().Draw(rt, "device") {
+			d = newFakeDevice(t)
+			e, engine = d.fakeEngine, d
+		} else {
+			e = newFakeEngine(t)
+			engine = e
+		}
+		penalties := rapid.Bool().Draw(rt, "penalties")
 		e.vocab, e.context, e.fill = 50, 40, scatter
 		e.batch = rapid.IntRange(1, 24).Draw(rt, "batch")
 		e.capacity = rapid.IntRange(40, 200).Draw(rt, "capacity")
@@ -88,6 +103,14 @@ func TestRandom(t *testing.T) {
 			limit = e.batch
 		}
 		most := max(o.MaxRunning, 1)
+		if d != nil {
+			d.beforeWait = func(*backend.Batch) error {
+				if failing > 0 && faults.IntN(failing) == 0 {
+					return errHot
+				}
+				return nil
+			}
+		}
 		e.before = func(_ context.Context, b *backend.Batch) error {
 			if n := b.Tokens(); n > limit {
 				t.Errorf("a batch of %d tokens, over the budget of %d", n, limit)
@@ -100,14 +123,14 @@ func TestRandom(t *testing.T) {
 			}
 			return nil
 		}
-		s := scheduler.New(e, o)
+		s := scheduler.New(engine, o)
 
 		var callers sync.WaitGroup
 		for i := range 12 {
 			random := rand.New(rand.NewPCG(seed, uint64(i+1)))
 			callers.Go(func() {
 				for range 4 {
-					call(t, s, e, drawRequest(random, e), random.IntN(8), errHot)
+					call(t, s, e, drawRequest(random, e, penalties), random.IntN(8), errHot)
 				}
 			})
 		}
@@ -123,10 +146,17 @@ func TestRandom(t *testing.T) {
 		if n := st.Totals; n.Finished+n.Cancelled+n.Failed != n.Requests || n.Requests+n.Rejected != 48 {
 			t.Errorf("the totals don't add up: %+v", n)
 		}
+		if d != nil {
+			d.checkIdle()
+			ahead += d.ahead
+		}
 		if t.Failed() {
 			rt.FailNow()
 		}
 	})
+	if ahead < 100 {
+		t.Errorf("only %d tokens were computed ahead", ahead)
+	}
 }
 
 // call is one caller with one request. Those with habit 0 to 3 go away, each in a
@@ -195,7 +225,7 @@ func TestBatchedEqualsAlone(t *testing.T) {
 			defer s.Close()
 			var all sync.WaitGroup
 			for i := range 16 {
-				r := drawRequest(rand.New(rand.NewPCG(uint64(i), 7)), e)
+				r := drawRequest(rand.New(rand.NewPCG(uint64(i), 7)), e, true)
 				q := submit(t, s, t.Context(), r)
 				all.Go(func() {
 					want, finish := alone(t, e.vocab, r)

@@ -3,33 +3,157 @@ package scheduler
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/sample"
 )
 
-// run computes the batch and hands out its tokens.
-func (s *Scheduler) run(ctx context.Context) {
-	b := &s.batch
-	start := time.Now()
-	err := s.engine.Run(ctx, &b.Batch)
-	b.step.Duration = time.Since(start)
-	switch {
-	case err == nil:
-		s.advance(b.Spans, b.seqs)
-	case ctx.Err() != nil:
-		return // the loop ends everything
-	case isFatal(err):
-		s.broken = fmt.Errorf("run a batch of %d tokens: %w", b.Tokens(), err)
-		return
-	default:
-		s.runSingly(ctx, err)
+// foretold reports whether the next batch can be formed now: whoever waits for a
+// token goes on the same way whatever it is, or ends with it.
+func (s *Scheduler) foretold() bool {
+	if !s.ahead {
+		return false
 	}
+	for _, q := range s.running {
+		if q.drawing > 0 && !q.ending() && !q.sampler.Memoryless() {
+			return false
+		}
+	}
+	return true
+}
+
+// start starts a batch, unless it is empty. After an error it isn't under way.
+func (s *Scheduler) start(ctx context.Context, b *batch) error {
+	if len(b.Spans) == 0 {
+		return nil
+	}
+	b.begun = time.Now()
+	started, err := s.engine.Start(ctx, &b.Batch)
+	if err != nil {
+		b.step.Duration += time.Since(b.begun)
+		s.failed(b, err)
+		return err
+	}
+	b.started = started
+	for i, q := range b.seqs {
+		q.pos += len(b.Spans[i].Tokens)
+		if b.Spans[i].Draw != nil {
+			q.drawing++
+		}
+	}
+	s.underway = append(s.underway, b)
+	return nil
+}
+
+// wait waits for the oldest batch under way. After an error none is under way.
+func (s *Scheduler) wait(ctx context.Context) error {
+	b := s.underway[0]
+	err := b.started.Wait(ctx)
+	from := b.begun
+	if s.waited.After(from) {
+		from = s.waited
+	}
+	s.waited = time.Now()
+	b.step.Duration += s.waited.Sub(from)
+	if err == nil {
+		s.underway = slices.Delete(s.underway, 0, 1)
+		return nil
+	}
+	s.failed(b, err)
+	s.forget()
+	return err
+}
+
+// failed notes an error of the engine that ends everything.
+func (s *Scheduler) failed(b *batch, err error) {
+	if isFatal(err) {
+		s.broken = fmt.Errorf("run a batch of %d tokens: %w", b.Tokens(), err)
+	}
+}
+
+// ignore waits for a batch of which nothing is wanted any more. That the scheduler
+// is being closed must not matter here.
+func (s *Scheduler) ignore(b *batch) {
+	s.failed(b, b.started.Wait(context.Background()))
+}
+
+// forget takes back all that is under way, the first of which has failed.
+func (s *Scheduler) forget() {
+	for _, b := range s.underway[1:] {
+		if s.broken == nil {
+			s.ignore(b)
+		}
+	}
+	for _, b := range slices.Backward(s.underway) {
+		for i, q := range b.seqs {
+			if q.over || s.broken != nil {
+				continue
+			}
+			if b.Spans[i].Draw != nil {
+				q.drawing--
+			}
+			q.pos = b.Spans[i].Pos
+			q.sampler.Rewind()
+			if err := s.kv.Truncate(q.kv, q.pos); err != nil {
+				s.broken = fmt.Errorf("%w: truncate a sequence: %w", backend.ErrEngineFailed, err)
+			}
+		}
+	}
+	s.underway = s.underway[:0]
+}
+
+// read waits for the oldest batch under way and hands out its tokens.
+func (s *Scheduler) read(ctx context.Context) {
+	b := s.underway[0]
+	if err := s.wait(ctx); err != nil {
+		if s.broken == nil {
+			s.singly(ctx, b, err)
+		}
+		return
+	}
+	s.advance(b.Spans, b.seqs, &b.step)
+	s.report(b)
+}
+
+// singly runs the spans of a batch that failed one by one, so that only the
+// sequences at fault fail. Nothing is under way.
+func (s *Scheduler) singly(ctx context.Context, b *batch, cause error) {
+	for _, q := range b.seqs {
+		q.sampler.Rewind() // a batch that wasn't started leaves its draws
+	}
+	for i, q := range b.seqs {
+		if ctx.Err() != nil {
+			return // the loop ends everything
+		}
+		if q.over {
+			continue // with a token of the batch before
+		}
+		err := cause
+		if len(b.seqs) > 1 {
+			b.put(i, len(b.Spans[i].Tokens))
+			one := batch{Batch: backend.Batch{Spans: b.Spans[i : i+1]}, seqs: b.seqs[i : i+1]}
+			if err = s.start(ctx, &one); err == nil {
+				err = s.wait(ctx)
+			}
+			b.step.Duration += one.step.Duration
+		}
+		switch {
+		case err == nil:
+			s.advance(b.Spans[i:i+1], b.seqs[i:i+1], &b.step)
+		case ctx.Err() == nil && s.broken == nil:
+			s.end(q, Event{Err: fmt.Errorf("compute position %d: %w", q.pos, err)})
+		}
+		if s.broken != nil {
+			break
+		}
+	}
+	s.report(b)
+}
+
+// report counts a batch that was computed, in whole or in part.
+func (s *Scheduler) report(b *batch) {
 	usage := s.usage // only the loop changes it
 	if s.broken == nil {
 		usage = s.kv.Usage()
@@ -42,54 +166,30 @@ func (s *Scheduler) run(ctx context.Context) {
 	s.opts.Observer.Stepped(b.step)
 }
 
-// runSingly runs the spans of a batch that failed one by one, so that only the
-// sequences at fault fail.
-func (s *Scheduler) runSingly(ctx context.Context, cause error) {
-	b := &s.batch
-	for i, q := range b.seqs {
-		if s.broken != nil {
-			return
-		}
-		err := cause
-		if len(b.seqs) > 1 {
-			start := time.Now()
-			err = s.engine.Run(ctx, &backend.Batch{Spans: b.Spans[i : i+1]})
-			b.step.Duration += time.Since(start)
-		}
-		switch {
-		case err == nil:
-			s.advance(b.Spans[i:i+1], b.seqs[i:i+1])
-		case ctx.Err() != nil:
-			return
-		case isFatal(err):
-			s.broken = fmt.Errorf("run one sequence of a batch that failed: %w", err)
-			return
-		default:
-			s.end(q, Event{Err: fmt.Errorf("compute position %d: %w", q.pos, err)})
-		}
-	}
-}
-
-// advance records that spans are in KV, samples where there are logits, and hands
-// out the tokens.
-func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence) {
-	choices := s.sample(spans, seqs)
+// advance hands out the tokens of spans that were computed. Those of sequences
+// that have ended since the batch was started are nobody's.
+func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence, st *Step) {
 	for i, q := range seqs {
-		n := len(spans[i].Tokens)
-		if q.prefilling() {
-			s.batch.step.PrefillTokens += n
+		span := &spans[i]
+		if span.Pos < len(q.req.Prompt) {
+			st.PrefillTokens += len(span.Tokens)
 		} else {
-			s.batch.step.DecodeTokens += n
+			st.DecodeTokens += len(span.Tokens)
 		}
-		q.pos += n
+		if span.Draw != nil {
+			q.drawing--
+		}
 		switch f := q.asked(); {
+		case q.over:
 		case f != Running:
 			s.end(q, Event{Finish: f})
-		case spans[i].Want == backend.NoLogits:
-		case choices[i].err != nil:
-			s.end(q, Event{Err: fmt.Errorf("sample token %d of the answer: %w", q.generated+1, choices[i].err)})
+		case span.Draw == nil:
+		case span.Err == nil && (span.Choice.Token < 0 || int(span.Choice.Token) >= s.vocab):
+			s.end(q, Event{Err: fmt.Errorf("the engine chose token %d, which is not in the vocabulary of %d", span.Choice.Token, s.vocab)})
+		case span.Err != nil:
+			s.end(q, Event{Err: fmt.Errorf("sample token %d of the answer: %w", q.generated+1, span.Err)})
 		default:
-			s.token(q, choices[i].Choice)
+			s.token(q, span.Choice)
 		}
 	}
 }
@@ -97,6 +197,7 @@ func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence) {
 // token gives a sequence its next token, which may be its last.
 func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 	now := time.Now()
+	q.sampler.Accept(c.Token)
 	q.next[0] = c.Token
 	q.generated++
 	s.mu.Lock()
@@ -120,67 +221,4 @@ func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 		return
 	}
 	q.emit(e, now)
-}
-
-// choice is what sampling gave for a span.
-type choice struct {
-	sample.Choice
-	err error
-}
-
-// sample chooses a token for every span that has logits, on all cores: drawing
-// from a large vocabulary takes a good part of a millisecond.
-func (s *Scheduler) sample(spans []backend.Span, seqs []*Sequence) []choice {
-	b := &s.batch
-	b.choices = slices.Grow(b.choices[:0], len(seqs))[:len(seqs)]
-	wanted := 0
-	for i := range spans {
-		if spans[i].Want != backend.NoLogits {
-			wanted++
-		}
-	}
-	if workers := min(b.workers, wanted); workers > 1 {
-		sampleOn(workers, spans, seqs, b.choices)
-		return b.choices
-	}
-	for i, q := range seqs {
-		b.choices[i] = q.choose(&spans[i])
-	}
-	return b.choices
-}
-
-func sampleOn(workers int, spans []backend.Span, seqs []*Sequence, choices []choice) {
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < len(seqs); i = int(next.Add(1)) - 1 {
-			choices[i] = seqs[i].choose(&spans[i])
-		}
-	}
-	var others sync.WaitGroup
-	for range workers - 1 {
-		others.Go(work)
-	}
-	work()
-	others.Wait()
-}
-
-// choose samples from a span's logits, if it has any and somebody wants the token.
-func (q *Sequence) choose(span *backend.Span) (c choice) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.err = &PanicError{r, debug.Stack()}
-		}
-	}()
-	if span.Want == backend.NoLogits || q.asked() != Running {
-		return choice{}
-	}
-	if len(span.Logits) != 1 || len(span.Logits[0]) != q.s.vocab {
-		return choice{err: fmt.Errorf("the engine gave %d rows of logits instead of one of %d", len(span.Logits), q.s.vocab)}
-	}
-	var banned []int32
-	if q.generated < q.req.MinTokens {
-		banned = q.req.StopTokens
-	}
-	c.Choice, c.err = q.sampler.Sample(span.Logits[0], nil, banned)
-	return c
 }

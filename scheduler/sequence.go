@@ -25,10 +25,12 @@ type Sequence struct {
 	// The loop's own.
 	sampler   *sample.Sampler
 	admitted  bool
+	over      bool
 	kv        backend.SeqID
-	pos       int      // tokens in KV
-	next      [1]int32 // the last sampled token, which isn't in KV yet
+	pos       int      // tokens in KV, with what is under way
+	next      [1]int32 // the last token, which isn't in KV yet unless it is under way
 	generated int
+	drawing   int       // tokens that batches under way choose
 	served    uint64    // the step that last computed part of the prompt
 	share     int       // tokens of the prompt that go into the batch
 	last      time.Time // of the last sampled token
@@ -136,8 +138,20 @@ func (q *Sequence) Timings() Timings {
 	return q.timings
 }
 
-// prefilling reports whether part of the prompt isn't in KV yet.
+// prefilling reports whether part of the prompt isn't in KV or under way yet.
 func (q *Sequence) prefilling() bool { return q.pos < len(q.req.Prompt) }
+
+// ending reports whether the last token there can be is under way.
+func (q *Sequence) ending() bool { return q.generated+q.drawing == q.req.MaxTokens }
+
+// draw says how to choose the next token after those under way.
+func (q *Sequence) draw() backend.Draw {
+	var banned []int32
+	if q.generated+q.drawing < q.req.MinTokens {
+		banned = q.req.StopTokens
+	}
+	return q.sampler.Draw(nil, banned)
+}
 
 // room is the number of positions that a sequence can come to hold. The last
 // token of an answer is never fed back.
