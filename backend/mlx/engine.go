@@ -125,7 +125,14 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 		total = config.MemoryLimit
 	}
 	// A tenth is left to what a step computes and to others.
-	memory := paging.Memory{Total: int(total), Available: int(total/10*9) - e.weightBytes(c), Device: e.description.Device}
+	weights := e.weightBytes(c)
+	memory := paging.Memory{Total: int(total), Available: int(total/10*9) - weights, Device: e.description.Device}
+	if config.MemoryLimit > 0 {
+		memory.Device = "memory_limit"
+	}
+	if total > 0 && memory.Available < 0 {
+		return fmt.Errorf("the weights take about %d MiB, and %s leaves %d for them: use a model quantized to fewer bits, or raise memory_limit", weights>>20, memory.Device, total/10*9>>20)
+	}
 	pages, context, err := paging.Size(cfg, shape.bytesPerToken(kvDType), memory, o)
 	if err != nil {
 		return err

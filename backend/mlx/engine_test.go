@@ -264,7 +264,7 @@ func TestBadSettings(t *testing.T) {
 		"context":      {options: backend.LoadOptions{Context: 1 << 20}, want: "this model was trained for"},
 		"kv type":      {options: backend.LoadOptions{KVType: "q3"}, want: "expected auto, f16 or f32"},
 		"batch":        {options: backend.LoadOptions{MaxBatchTokens: -1}, want: "expected 1 to"},
-		"memory limit": {config: func(c *backend.Config) { c.MemoryLimit = 1 << 16 }, want: "ask for a smaller context or kv_tokens"},
+		"memory limit": {config: func(c *backend.Config) { c.MemoryLimit = 1 << 16 }, want: "the weights take about"},
 		"library":      {config: func(c *backend.Config) { c.Library = "/absent/libmlxc.so" }, want: "/absent/libmlxc.so"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
-	_ "github.com/inferflux/inferflux/backend/cpu" // registers the backend
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/checkpoint"
 	_ "github.com/inferflux/inferflux/checkpoint/gguf" // registers the format
