@@ -19,9 +19,6 @@ type steps struct {
 	host    []time.Duration // what each Start took
 }
 
-// greedy is how benchmarks draw: without what other samplers add.
-var greedy = backend.Draw{TopP: 1, Logprobs: -1}
-
 // run computes the batch whose spans fill appends, or starts it and waits for the
 // one before.
 func (s *steps) run(ctx context.Context, fill func([]backend.Span) []backend.Span) error {
@@ -30,9 +27,10 @@ func (s *steps) run(ctx context.Context, fill func([]backend.Span) []backend.Spa
 	if s.bench.device == nil {
 		return s.bench.engine.Run(ctx, b)
 	}
+	greedy := &backend.Draw{TopP: 1, Logprobs: -1}
 	for i := range b.Spans {
 		if b.Spans[i].Want == backend.LastLogits {
-			b.Spans[i].Draw = &greedy
+			b.Spans[i].Draw = greedy
 		}
 	}
 	start := time.Now()

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""mlx-lm as a peer to measure beside, one sequence at a time and without a server.
+
+    mlxlm.py CHECKPOINT [--prompt 512,2048,4096] [--generate 256] [--depth 128] [--repeat 3]
+
+The counterpart of `inferctl bench -m CHECKPOINT -p 512,2048,4096 -n 256 -d 128 -b 2048`:
+random tokens, greedy, nothing ends an answer, no text is made of the tokens.
+A prompt's time runs to its first generated token; generation's from the token that
+comes first after --depth others. Each test runs once to warm up (reported as
+"first") and then --repeat times. Prints one JSON object, in tokens per second.
+Needs mlx-lm and an MLX for this machine's device. Its server is measured with
+`inferctl bench --server` as ours is.
+"""
+import argparse
+import importlib.metadata
+import json
+import statistics
+import time
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm import load
+from mlx_lm.generate import generate_step, wired_limit
+
+
+def measure(repeat, run):
+    first, *samples = [run() for _ in range(repeat + 1)]
+    return {"first": first, "median": statistics.median(samples), "samples": samples}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("checkpoint")
+    p.add_argument("--prompt", default="512,2048,4096", help="prompt lengths, with commas; 0 for none")
+    p.add_argument("--generate", type=int, default=256)
+    p.add_argument("--depth", type=int, default=128)
+    p.add_argument("--repeat", type=int, default=3)
+    a = p.parse_args()
+    begin = time.perf_counter()
+    model, _, config = load(a.checkpoint, return_config=True)
+    mx.eval(model.parameters())
+    loaded = time.perf_counter() - begin
+    rng = np.random.default_rng(1)
+
+    def tokens(n):
+        return mx.array(rng.integers(0, config["vocab_size"], n))
+
+    def prompt(n):
+        ids = tokens(n)
+        mx.eval(ids)
+        begin = time.perf_counter()
+        steps = generate_step(ids, model, max_tokens=1)
+        next(steps)
+        took = time.perf_counter() - begin
+        steps.close()
+        mx.synchronize()  # it had started one step more
+        return n / took
+
+    def generate():
+        ids = tokens(a.depth)
+        steps = generate_step(ids, model, max_tokens=a.generate + 1)
+        next(steps)
+        begin = time.perf_counter()
+        n = sum(1 for _ in steps)
+        took = time.perf_counter() - begin
+        mx.synchronize()
+        return n / took
+
+    with wired_limit(model):
+        prompts = {n: measure(a.repeat, lambda: prompt(n)) for n in map(int, a.prompt.split(",")) if n > 0}
+        generation = measure(a.repeat, generate) if a.generate > 0 else None
+    print(json.dumps({
+        "prompt": prompts, "generate": generation, "n_gen": a.generate, "n_depth": a.depth, "load_seconds": loaded,
+        "peak_bytes": mx.get_peak_memory(), "device": mx.device_info().get("device_name"),
+        "mlx": importlib.metadata.version("mlx"), "mlx_lm": importlib.metadata.version("mlx-lm"),
+    }))
+
+
+if __name__ == "__main__":
+    main()
