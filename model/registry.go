@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -121,6 +122,8 @@ func describe(c checkpoint.Checkpoint, a *Architecture, cfg Config) Config {
 	cfg.Architecture = a.GGUF[0]
 	if s, ok := c.Metadata().String("general.name"); ok {
 		cfg.Name = s
+	} else if path, err := filepath.Abs(c.Path()); err == nil && c.Format() == checkpoint.HuggingFace {
+		cfg.Name = filepath.Base(path) // the folder is what people know it by
 	}
 	held := map[string]int64{}
 	for _, t := range c.Tensors() {
@@ -129,7 +132,7 @@ func describe(c checkpoint.Checkpoint, a *Architecture, cfg Config) Config {
 			n *= int64(d)
 		}
 		cfg.Parameters += n
-		held[t.Type.String()] += n
+		held[t.Encoding()] += n
 	}
 	for _, name := range slices.Sorted(maps.Keys(held)) {
 		if held[name] > held[cfg.Quantization] {

@@ -65,15 +65,11 @@ func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
 		if rows < 1 || m.cols < 1 {
 			return nil, fmt.Errorf("pack matrix: %s is empty", p)
 		}
-		rowBytes, err := p.Type.RowBytes(m.cols)
-		if err != nil {
+		s := segment{parts: []tensor.Tensor{p}, row0: m.rows, rows: rows, cols: m.cols}
+		if err := checkData(p); err != nil {
 			return nil, fmt.Errorf("pack matrix %s: %w", p, err)
 		}
-		if rowBytes > len(p.Data)/rows || rowBytes*rows != len(p.Data) {
-			return nil, fmt.Errorf("pack matrix %s: %d rows of %d bytes expected, got %d bytes", p, rows, rowBytes, len(p.Data))
-		}
-		s := segment{parts: []tensor.Tensor{p}, row0: m.rows, rows: rows, cols: m.cols}
-		if err := s.layOut(p.Type); err != nil {
+		if err := s.layOut(p); err != nil {
 			return nil, fmt.Errorf("pack matrix %s: %w", p, err)
 		}
 		m.rows += rows
@@ -97,10 +93,25 @@ func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
 	return m, nil
 }
 
+// checkData proves that the matrix's rows can be read.
+func checkData(p tensor.Tensor) error {
+	if p.Packed != nil {
+		return p.Dequantize(nil, 0, 0) // checks all but the values
+	}
+	rowBytes, err := p.Type.RowBytes(p.Cols())
+	if err != nil {
+		return err
+	}
+	if rows := p.Rows(); rowBytes > len(p.Data)/rows || rowBytes*rows != len(p.Data) {
+		return fmt.Errorf("%d rows of %d bytes expected, got %d bytes", rows, rowBytes, len(p.Data))
+	}
+	return nil
+}
+
 // layOut chooses the packed form for a type.
-func (s *segment) layOut(t tensor.Type) error {
+func (s *segment) layOut(p tensor.Tensor) error {
 	var size int
-	switch t {
+	switch p.Type {
 	case tensor.F32:
 		s.float = float32Weights
 	case tensor.F16:
@@ -108,10 +119,10 @@ func (s *segment) layOut(t tensor.Type) error {
 	case tensor.BF16:
 		s.float = bfloat16Weights
 	default:
-		s.format = formats[t]
+		s.format = formats[p.Type]
 		s.expand = s.format == nil
-		if s.expand && !t.CanDequantize() {
-			return fmt.Errorf("no kernels for type %s", t)
+		if s.expand && !p.CanDequantize() {
+			return fmt.Errorf("no kernels for type %s", p.Type)
 		}
 	}
 	if f := s.format; f != nil {

@@ -175,6 +175,41 @@ func TestRowIsExact(t *testing.T) {
 	})
 }
 
+// TestPackedByMLX: matrices that MLX quantized are multiplied in float32 by the
+// exact values, beside others.
+func TestPackedByMLX(t *testing.T) {
+	forTiers(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(9, 0))
+		const rows, cols = 21, 128
+		w, err := tensor.NewPacked("w", []int{rows, cols}, randomTensor(rng, tensor.I8, rows, cols/8*3).Data, tensor.Packed{
+			Mode: "affine", Bits: 3, Group: 64, Scales: randomTensor(rng, tensor.F16, rows, 2), Biases: randomTensor(rng, tensor.BF16, rows, 2),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := randomTensor(rng, tensor.F32, 5, cols)
+		m, err := simd.PackParts(plain, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, got := make([]float32, rows*cols), make([]float32, cols)
+		if err := w.Dequantize(want, 0, rows); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rows {
+			m.Row(got, 5+i)
+			for c, v := range got {
+				if v != want[i*cols+c] {
+					t.Fatalf("row %d column %d: %g, want %g", i, c, v, want[i*cols+c])
+				}
+			}
+		}
+		if m.NeedsInt8() {
+			t.Error("activations are rounded")
+		}
+	})
+}
+
 func TestRowOfEveryMXFP4Scale(t *testing.T) {
 	w := tensor.Tensor{Type: tensor.MXFP4, Shape: []int{256, 32}, Data: make([]byte, 256*17)}
 	for i := range 256 {
@@ -293,6 +328,8 @@ func TestPackErrors(t *testing.T) {
 		"no rows":    {{Type: tensor.F32, Shape: []int{0, 32}}},
 		"no columns": {{Type: tensor.F32, Shape: []int{3, 0}}},
 		"negative":   {{Type: tensor.F32, Shape: []int{-1, 32}}},
+		"no scales":  {{Type: tensor.MLXAffine, Shape: []int{1, 64}, Data: make([]byte, 32)}},
+		"bad scales": {{Type: tensor.MLXAffine, Shape: []int{1, 64}, Data: make([]byte, 32), Packed: &tensor.Packed{Mode: "affine", Bits: 4, Group: 64}}},
 		"type":       {{Type: tensor.IQ1_S, Shape: []int{1, 256}, Data: make([]byte, 50)}},
 		"unknown":    {{Type: tensor.Type(200), Shape: []int{1, 256}, Data: make([]byte, 50)}},
 		"unlike": {{Type: tensor.F32, Shape: []int{1, 32}, Data: make([]byte, 128)},

@@ -28,16 +28,20 @@ func (s *segment) pack(p int) {
 		buf = make([]float32, s.cols)
 	}
 	for lane := range min(panelRows, s.rows-p*panelRows) {
-		t, src := s.source(p*panelRows + lane)
-		switch {
-		case s.format != nil:
-			s.packRow(panel, lane, src)
-		case s.expand:
+		t, row := s.source(p*panelRows + lane)
+		if s.expand {
 			// The type and the lengths were checked by NewMatrix.
-			_ = tensor.Dequantize(buf, t, src)
+			_ = t.Dequantize(buf, row, row+1)
 			for c, v := range buf {
 				le.PutUint32(panel[(c*panelRows+lane)*4:], math.Float32bits(v))
 			}
+			continue
+		}
+		size, _ := t.Type.RowBytes(s.cols)
+		src := t.Data[row*size : (row+1)*size]
+		switch {
+		case s.format != nil:
+			s.packRow(panel, lane, src)
 		case s.float == float32Weights:
 			for c := range s.cols {
 				le.PutUint32(panel[(c*panelRows+lane)*4:], le.Uint32(src[c*4:]))
@@ -50,15 +54,14 @@ func (s *segment) pack(p int) {
 	}
 }
 
-// source is the stored form of row r.
-func (s *segment) source(r int) (tensor.Type, []byte) {
+// source is the matrix that row r of the segment is stored in, and its row there.
+func (s *segment) source(r int) (tensor.Tensor, int) {
 	for _, t := range s.parts {
 		if rows := t.Rows(); r >= rows {
 			r -= rows
 			continue
 		}
-		size, _ := t.Type.RowBytes(s.cols)
-		return t.Type, t.Data[r*size : (r+1)*size]
+		return t, r
 	}
 	panic("simd: panel packed twice")
 }

@@ -114,15 +114,14 @@ func (t Tensor) checkPacked() error {
 
 // checkScales compares one of the arrays beside the codes with what they need.
 func (t Tensor) checkScales(what string, s Tensor, types ...Type) error {
-	want := slices.Clone(t.Shape)
-	want[len(want)-1] /= t.Packed.Group
 	if !slices.Contains(types, s.Type) {
 		return fmt.Errorf("%s are stored as %s, expected one of %v", what, s.Type, types)
 	}
-	if !slices.Equal(s.Shape, want) {
-		return fmt.Errorf("%s have the shape %v, expected %v", what, s.Shape, want)
+	last, groups := len(t.Shape)-1, t.Cols()/t.Packed.Group
+	if len(s.Shape) != last+1 || !slices.Equal(s.Shape[:last], t.Shape[:last]) || s.Shape[last] != groups {
+		return fmt.Errorf("%s have the shape %v, expected %v", what, s.Shape, append(slices.Clone(t.Shape[:last]), groups))
 	}
-	// The codes are there, so a hundredth of their number can't overflow.
+	// There are fewer than codes, so their number can't overflow.
 	if _, size := s.Type.Block(); len(s.Data) != s.Elems()*size {
 		return fmt.Errorf("%s take %d bytes, expected %d", what, len(s.Data), s.Elems()*size)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 
@@ -75,8 +76,13 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
+	weights := residentBytes(c)
+	if weights > c.Size() {
+		slog.Info("weights that MLX quantized are computed in float32 on cpu and take more memory than their file",
+			"model", c.Path(), "file_bytes", c.Size(), "memory_bytes", weights)
+	}
 	var pages int
-	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(c.Size()), o); err != nil {
+	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(weights), o); err != nil {
 		return nil, err
 	}
 	if e.kv, err = newCache(shape, pages, e.context, c.Fingerprint()); err != nil {
