@@ -9,6 +9,7 @@ type mixedCall struct {
 	fn     uintptr
 	ints   [12]uintptr
 	floats [4]uint64
+	self   [1]uintptr // the address of this, an argument list kept for reuse
 }
 
 // eachCall is a call of one C function with each of n handles. The layout is
@@ -17,6 +18,7 @@ type eachCall struct {
 	fn      uintptr
 	handles *uintptr
 	n       uintptr
+	self    [1]uintptr
 }
 
 func float32Bits(v float32) uint64 { return uint64(math.Float32bits(v)) }

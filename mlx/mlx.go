@@ -84,6 +84,7 @@ type Library struct {
 	closureID uintptr
 	failed    callbackFailure
 	freeing   eachCall
+	args      [1]uintptr // of a query
 }
 
 // loaded is the process's one library. MLX keeps global state, so a second copy
@@ -189,7 +190,7 @@ func (l *Library) Live() int { return int(l.live.Load()) }
 func (l *Library) Free(arrays ...Array) {
 	for _, a := range arrays {
 		if a.ctx != 0 {
-			callC(l.fns[fnArrayFree], a.ctx)
+			l.query(fnArrayFree, a)
 			l.live.Add(-1)
 		}
 	}
@@ -200,10 +201,16 @@ func (l *Library) freeAll(handles []uintptr) {
 	if len(handles) == 0 {
 		return
 	}
-	l.freeing = eachCall{fn: l.fns[fnArrayFree], handles: unsafe.SliceData(handles), n: uintptr(len(handles))}
+	l.freeing.fn, l.freeing.handles, l.freeing.n = l.fns[fnArrayFree], unsafe.SliceData(handles), uintptr(len(handles))
 	callEach(&l.freeing)
 	l.freeing.handles = nil
 	l.live.Add(-int64(len(handles)))
+}
+
+// query calls a function of one array.
+func (l *Library) query(f fn, a Array) uintptr {
+	l.args[0] = a.ctx
+	return callC(l.fns[f], l.args[:]...)
 }
 
 // Shape is the array's shape, outermost dimension first; nil for the zero Array.
@@ -214,11 +221,11 @@ func (l *Library) AppendShape(dst []int, a Array) []int {
 	if a.ctx == 0 {
 		return dst
 	}
-	n := callC(l.fns[fnArrayNdim], a.ctx)
+	n := l.query(fnArrayNdim, a)
 	if n == 0 {
 		return dst
 	}
-	for _, d := range unsafe.Slice((*int32)(pointer(callC(l.fns[fnArrayShape], a.ctx))), n) {
+	for _, d := range unsafe.Slice((*int32)(pointer(l.query(fnArrayShape, a))), n) {
 		dst = append(dst, int(d))
 	}
 	return dst
@@ -229,7 +236,7 @@ func (l *Library) DType(a Array) DType {
 	if a.ctx == 0 {
 		return Bool
 	}
-	return DType(callC(l.fns[fnArrayDtype], a.ctx))
+	return DType(l.query(fnArrayDtype, a))
 }
 
 // Size is the array's number of elements; 0 for the zero Array.
@@ -237,7 +244,7 @@ func (l *Library) Size(a Array) int {
 	if a.ctx == 0 {
 		return 0
 	}
-	return int(callC(l.fns[fnArraySize], a.ctx))
+	return int(l.query(fnArraySize, a))
 }
 
 // NBytes is the size of the array's elements in bytes; 0 for the zero Array.
@@ -245,7 +252,7 @@ func (l *Library) NBytes(a Array) int {
 	if a.ctx == 0 {
 		return 0
 	}
-	return int(callC(l.fns[fnArrayNbytes], a.ctx))
+	return int(l.query(fnArrayNbytes, a))
 }
 
 // pointer makes a pointer of an address in C's memory, which Go's collector

@@ -38,7 +38,9 @@ func lookup(library uintptr, name string) uintptr {
 func threadSelf() uintptr { return lookup(purego.RTLD_DEFAULT, "pthread_self") }
 
 // callC calls a C function of integers and pointers. What a pointer converted
-// in the argument list points to is moved to the heap, where it stays put.
+// in the argument list points to is moved to the heap, where it stays put. An
+// argument list costs an allocation; a slice of a heap object in its place
+// doesn't.
 //
 //go:uintptrescapes
 func callC(fn uintptr, args ...uintptr) uintptr {
@@ -57,14 +59,16 @@ func callC2(fn uintptr, args ...uintptr) (uintptr, uintptr) {
 // callMixed calls a C function of integers, pointers and floats. The struct
 // must lie on the heap.
 func callMixed(c *mixedCall) uintptr {
-	r, _, _ := purego.SyscallN(mixedTrampoline, uintptr(unsafe.Pointer(c)))
+	c.self[0] = uintptr(unsafe.Pointer(c))
+	r, _, _ := purego.SyscallN(mixedTrampoline, c.self[:]...)
 	return r
 }
 
 // callEach calls a C function once with each handle. The struct must lie on the
 // heap.
 func callEach(c *eachCall) {
-	purego.SyscallN(eachTrampoline, uintptr(unsafe.Pointer(c)))
+	c.self[0] = uintptr(unsafe.Pointer(c))
+	purego.SyscallN(eachTrampoline, c.self[:]...)
 }
 
 // callback makes a C function of a Go function of uintptrs. They are never

@@ -65,7 +65,7 @@ func (s *Scope) read(a Array) unsafe.Pointer {
 	if s.err != nil {
 		return nil
 	}
-	if rc := callC(s.lib.fns[fnArrayEval], c.ctx); int32(rc) != 0 {
+	if rc := s.lib.query(fnArrayEval, c); int32(rc) != 0 {
 		s.fail(fnArrayEval, a)
 		return nil
 	}
@@ -73,7 +73,7 @@ func (s *Scope) read(a Array) unsafe.Pointer {
 		return nil
 	}
 	// The accessors of the other types are the same, where they exist at all.
-	p := callC(s.lib.fns[fnArrayDataUint8], c.ctx)
+	p := s.lib.query(fnArrayDataUint8, c)
 	if p == 0 {
 		s.err = fmt.Errorf("mlx read of %v %s: no data", s.lib.Shape(a), s.lib.DType(a))
 		return nil

@@ -194,7 +194,7 @@ func (s *Scope) ints(slot int, values []int) (address, n uintptr) {
 	}
 	for i, v := range values {
 		if int(int32(v)) != v && s.err == nil {
-			s.err = fmt.Errorf("mlx: %d in %v does not fit in 32 bits", v, values)
+			s.err = fmt.Errorf("mlx: %d, a dimension or index, does not fit in 32 bits", v)
 		}
 		buf[i] = int32(v)
 	}
