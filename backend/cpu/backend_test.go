@@ -8,6 +8,7 @@ import (
 	"github.com/inferflux/inferflux/backend/backendtest"
 	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/model/modeltest"
 )
 
 func testContract(t *testing.T, open func(testing.TB) checkpoint.Checkpoint, o backend.LoadOptions) {
@@ -26,7 +27,7 @@ func TestContract(t *testing.T) {
 	for _, name := range []string{"llama-gqa-tied", "mistral-window"} {
 		for _, o := range []backend.LoadOptions{{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048}, {Threads: 1, KVType: "f32", Context: 200}} {
 			t.Run(fmt.Sprintf("%s/%d threads", name, o.Threads), func(t *testing.T) {
-				testContract(t, func(t testing.TB) checkpoint.Checkpoint { return openFixture(t, name) }, o)
+				testContract(t, func(t testing.TB) checkpoint.Checkpoint { return modeltest.Open(t, name+".gguf") }, o)
 			})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/backend/cpu"
+	"github.com/inferflux/inferflux/model/modeltest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -169,7 +170,7 @@ func TestImportOtherType(t *testing.T) {
 	var exports [2][]byte
 	var want [2][][]float32
 	for i, kv := range types {
-		e := loadEngine(t, openFixture(t, "llama-gqa-tied"), backend.LoadOptions{KVType: kv})
+		e := loadEngine(t, modeltest.Open(t, "llama-gqa-tied.gguf"), backend.LoadOptions{KVType: kv})
 		want[i] = runChunked(t, e, tokens, len(tokens))
 		id, err := e.KV().Reserve(100)
 		if err != nil {

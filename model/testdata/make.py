@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the tiny llama-family checkpoints and the logits they must give.
+"""Makes the tiny checkpoints and the logits they must give.
 
 Each model is random, made and run by Hugging Face transformers in float32, and
 written as GGUF under llama.cpp's names and conventions (the rows of q and k are
@@ -7,16 +7,21 @@ permuted for interleaved rotary pairs; Llama 3's rotary scaling is stored as
 rope_freqs.weight). For NAME this leaves
 
     NAME.gguf    the model, with a byte-level tokenizer and a ChatML template
-    NAME.json    the 64 token ids that were run, and the sha256 of NAME.gguf
-    NAME.f32     logits [64, vocab], little-endian float32
+    NAME.json    the token ids that were run, 64 or fewer, and the sha256 of NAME.gguf
+    NAME.f32     logits [tokens, vocab], little-endian float32
 
-Run with:  pip install torch transformers gguf numpy  &&  python3 make.py
+Some are also, or only, folders as save_pretrained writes them:
+
+    NAME/        config.json and model.safetensors, or its shards and their index
+
+Run with:  pip install torch transformers tokenizers gguf numpy  &&  python3 make.py
 """
-import hashlib, json, math, pathlib
+import copy, hashlib, json, math, pathlib, shutil
 import numpy as np
 import torch
 from gguf import GGUFWriter
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 HERE = pathlib.Path(__file__).parent
 POSITIONS = 64
@@ -63,6 +68,22 @@ MODELS = {
     "mistral-window": (MistralForCausalLM, MistralConfig(**{**BASE, "num_key_value_heads": 2}, sliding_window=16, rope_parameters=rope(10000.0), tie_word_embeddings=False)),
 }
 
+# What is left of a model beside its GGUF file, or instead of it.
+FOLDERS = {
+    "llama-gqa-tied": dict(tokenizer=True),
+    "llama3-rope": dict(max_shard_size="60KB"),
+    "llama-bf16": dict(dtype=torch.bfloat16, gguf=False),
+    "llama-f16": dict(dtype=torch.float16, gguf=False),
+    "qwen3": dict(),
+}
+SHORT = 24  # positions of the models above that came later
+MODELS |= {
+    "llama-bf16": (LlamaForCausalLM, LlamaConfig(**{**BASE, "num_key_value_heads": 2}, rope_parameters=rope(10000.0), tie_word_embeddings=False)),
+    "llama-f16": (LlamaForCausalLM, LlamaConfig(**{**BASE, "num_key_value_heads": 2}, rope_parameters=rope(10000.0), tie_word_embeddings=True)),
+    # Qwen3: queries and keys normalized, heads wider than hidden/heads.
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**BASE, "num_key_value_heads": 2}, head_dim=16, rope_parameters=rope(1000000.0), tie_word_embeddings=True)),
+}
+
 
 def permute(w, heads):
     """Rows of one head from (half, half) to interleaved pairs."""
@@ -86,7 +107,8 @@ def llama3_factors(cfg, dim):
 
 
 def write(path, cfg, state):
-    w = GGUFWriter(str(path), "llama")
+    qwen = cfg.model_type == "qwen3"
+    w = GGUFWriter(str(path), "qwen3" if qwen else "llama")
     head_dim = getattr(cfg, "head_dim", None) or cfg.hidden_size // cfg.num_attention_heads
     w.add_name(path.stem)
     w.add_context_length(cfg.max_position_embeddings)
@@ -122,7 +144,7 @@ def write(path, cfg, state):
     names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
     parts = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
              "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-             "mlp.down_proj": "ffn_down"}
+             "mlp.down_proj": "ffn_down", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
     if kind == "llama3":
         w.add_tensor("rope_freqs.weight", llama3_factors(cfg, head_dim))
     for name, t in state.items():
@@ -134,7 +156,9 @@ def write(path, cfg, state):
             continue
         _, _, layer, rest = name.split(".", 3)
         stem, leaf = rest.rsplit(".", 1)
-        if stem == "self_attn.q_proj":
+        if qwen:
+            pass  # its rotary pairs are halves in GGUF files too
+        elif stem == "self_attn.q_proj":
             a = permute(a, cfg.num_attention_heads)
         elif stem == "self_attn.k_proj":
             a = permute(a, cfg.num_key_value_heads)
@@ -145,9 +169,32 @@ def write(path, cfg, state):
     w.close()
 
 
+def tokenizer():
+    """The tokenizer of the GGUF files, as transformers has it."""
+    t = Tokenizer(models.BPE(vocab={text: i for i, text in enumerate(TOKENS)}, merges=[tuple(m.split(" ")) for m in MERGES]))
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
+    return PreTrainedTokenizerFast(tokenizer_object=t, bos_token=SPECIAL[0], eos_token=SPECIAL[0], pad_token=SPECIAL[0], chat_template=TEMPLATE)
+
+
+def write_folder(folder, model, dtype=None, tokenizer_too=False, **save):
+    shutil.rmtree(folder, ignore_errors=True)
+    if dtype is not None:
+        model = copy.deepcopy(model).to(dtype)
+    model.generation_config.eos_token_id = [0, 2]  # a list, as many models have it
+    model.save_pretrained(folder, **save)
+    if tokenizer_too:
+        tokenizer().save_pretrained(folder)
+    else:
+        (folder / "generation_config.json").unlink()
+
+
 for seed, (name, (cls, cfg)) in enumerate(MODELS.items()):
     torch.manual_seed(1000 + seed)
     cfg._attn_implementation = "eager"
+    folder = FOLDERS.get(name)
+    short = folder is not None and (folder.get("gguf") is False or name == "qwen3")
     model = cls(cfg).float().eval()
     with torch.no_grad():
         for key, p in model.named_parameters():
@@ -157,11 +204,16 @@ for seed, (name, (cls, cfg)) in enumerate(MODELS.items()):
                 p.copy_(0.5 * torch.randn_like(p))
             else:
                 p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
-        ids = torch.randint(0, VOCAB, (1, POSITIONS))
+            if folder and "dtype" in folder:
+                p.copy_(p.to(folder["dtype"]))
+        ids = torch.randint(0, VOCAB, (1, SHORT if short else POSITIONS))
         logits = model(ids).logits[0].float().numpy()
-    write(HERE / f"{name}.gguf", cfg, model.state_dict())
+    about = {"tokens": ids[0].tolist(), "vocab": VOCAB}
+    if folder is None or folder.pop("gguf", True):
+        write(HERE / f"{name}.gguf", cfg, model.state_dict())
+        about["sha256"] = hashlib.sha256((HERE / f"{name}.gguf").read_bytes()).hexdigest()
+    if folder is not None:
+        write_folder(HERE / name, model, folder.pop("dtype", None), folder.pop("tokenizer", False), **folder)
     logits.astype("<f4").tofile(HERE / f"{name}.f32")
-    (HERE / f"{name}.json").write_text(json.dumps({
-        "tokens": ids[0].tolist(), "vocab": VOCAB,
-        "sha256": hashlib.sha256((HERE / f"{name}.gguf").read_bytes()).hexdigest()}) + "\n")
-    print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}], {(HERE / f'{name}.gguf').stat().st_size} bytes")
+    (HERE / f"{name}.json").write_text(json.dumps(about) + "\n")
+    print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}]")
