@@ -11,6 +11,8 @@ VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || ech
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 PLATFORMS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 NODE_CLIENT   := api/openai/testdata/node
+# MLX's CPU library for the tests, installed by our own installer.
+MLX_HOME      := $(CURDIR)/$(CACHE)/mlx
 # The real model that tests and the quick start use, by its name in our registry.
 MODEL         ?= smollm2:135m
 
@@ -29,20 +31,22 @@ build: ## Build bin/inferfluxd and bin/inferctl
 	@echo "building $(BIN)/inferfluxd and $(BIN)/inferctl (the first time takes about a minute)"
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/inferfluxd ./cmd/inferctl
 
-quickstart: build ## Get a small model, start the server, ask it a question
-	@$(BIN)/inferctl quickstart
+quickstart: build ## Get a small model, start the server, ask it a question (BACKEND=mlx: on that backend)
+	@$(BIN)/inferctl quickstart $(if $(BACKEND),--backend $(BACKEND))
 
-test: build $(NODE_CLIENT)/node_modules/.stamp ## Run the tests, with the real model and the official clients
+test: build $(NODE_CLIENT)/node_modules/.stamp ## Run the tests, with the real model, the official clients and MLX
 	@$(BIN)/inferctl pull $(MODEL)
-	@INFERFLUX_TEST_MODEL="$$($(BIN)/inferctl models path $(MODEL))" $(GO) test ./...
+	@mlx=$$(scripts/test-mlx $(MLX_HOME)) && \
+	  INFERFLUX_TEST_MODEL="$$($(BIN)/inferctl models path $(MODEL))" INFERFLUX_TEST_MLX_LIBRARY="$$mlx" $(GO) test ./...
 
 $(NODE_CLIENT)/node_modules/.stamp: $(NODE_CLIENT)/package-lock.json
 	@if command -v npm >/dev/null; then echo "installing the official Node client for the tests"; \
 	  npm ci --prefix $(NODE_CLIENT) --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not installed: the tests of the Node client will be skipped"; fi
 
-race: ## Run the short tests under the race detector (needs a C compiler)
-	@if command -v cc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short ./...; \
+race: build ## Run the short tests under the race detector (needs a C compiler)
+	@if command -v cc >/dev/null; then mlx=$$(scripts/test-mlx $(MLX_HOME)) && \
+	  CGO_ENABLED=1 INFERFLUX_TEST_MLX_LIBRARY="$$mlx" $(GO) test -race -short ./...; \
 	else echo "skipped: the race detector needs a C compiler (cc), and there is none"; fi
 
 fuzz: ## Run every fuzz target for FUZZTIME (60s)

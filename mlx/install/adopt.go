@@ -50,7 +50,7 @@ func brewPrefix(ctx context.Context, brew string) (string, error) {
 	}
 	prefix := strings.TrimSpace(string(out))
 	if err != nil || prefix == "" {
-		return "", errors.New("Homebrew doesn't know mlx-c: run brew update, then this again")
+		return "", errors.New("find mlx-c: Homebrew doesn't know it; run brew update, then this again")
 	}
 	return prefix, nil
 }

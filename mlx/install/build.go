@@ -66,7 +66,10 @@ func (r *run) build(ctx context.Context) (Record, error) {
 		return Record{}, err
 	}
 	if want.Verified, err = r.verified(ctx, libraries(staging), r.Device); err != nil {
-		return Record{}, err
+		if ctx.Err() != nil {
+			return Record{}, ctx.Err()
+		}
+		return Record{}, fmt.Errorf("what was built doesn't work, and was removed: %w", err)
 	}
 	l := libraries(want.Dir)
 	want.Library, want.MLXLibrary = l.C, l.MLX

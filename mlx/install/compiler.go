@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/inferflux/inferflux/subprocess"
@@ -63,13 +64,13 @@ func findCompiler(ctx context.Context, cxx string) (compiler, error) {
 }
 
 func (c *compiler) probe(ctx context.Context) error {
-	version, err := subprocess.Command(ctx, c.command[0], append(c.command[1:], "--version")...).Output()
+	version, err := subprocess.Command(ctx, c.command[0], slices.Concat(c.command[1:], []string{"--version"})...).Output()
 	if err != nil {
 		return fmt.Errorf("%s --version fails: %w", strings.Join(c.command, " "), err)
 	}
 	first, _, _ := strings.Cut(string(version), "\n")
 	c.version = strings.TrimSpace(first)
-	cmd := subprocess.Command(ctx, c.command[0], append(c.command[1:], "-std=c++20", "-fsyntax-only", "-x", "c++", "-")...)
+	cmd := subprocess.Command(ctx, c.command[0], slices.Concat(c.command[1:], []string{"-std=c++20", "-fsyntax-only", "-x", "c++", "-"})...)
 	cmd.Stdin = strings.NewReader(probe)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -81,7 +82,7 @@ func (c *compiler) probe(ctx context.Context) error {
 
 // run runs the compiler in a folder.
 func (c compiler) run(ctx context.Context, dir string, args ...string) error {
-	cmd := subprocess.Command(ctx, c.command[0], append(c.command[1:len(c.command):len(c.command)], args...)...)
+	cmd := subprocess.Command(ctx, c.command[0], slices.Concat(c.command[1:], args)...)
 	cmd.Dir = dir
 	// Compilers leave files in TMPDIR when they are killed: let it be one that is swept.
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)

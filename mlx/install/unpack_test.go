@@ -124,7 +124,7 @@ func FuzzUnpack(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add(bytes.Replace(data, []byte("a/b"), []byte("../"), -1))
+	f.Add(bytes.ReplaceAll(data, []byte("a/b"), []byte("../")))
 	f.Add([]byte("PK\x05\x06"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		base := t.TempDir()

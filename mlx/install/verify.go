@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func (r *run) verifyElsewhere(ctx context.Context, l Library, d Device) (*Facts,
 	}
 	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	args := append(r.Verifier[1:len(r.Verifier):len(r.Verifier)], "--library", l.C, "--mlx-library", l.MLX, "--device", string(d))
+	args := slices.Concat(r.Verifier[1:], []string{"--library", l.C, "--mlx-library", l.MLX, "--device", string(d)})
 	cmd := subprocess.Command(limited, r.Verifier[0], args...)
 	var out, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &messages

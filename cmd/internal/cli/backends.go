@@ -2,7 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,15 +15,22 @@ import (
 	"github.com/inferflux/inferflux/registry"
 )
 
+// backendList is what "backends --json" prints.
+type backendList struct {
+	HasMLX   bool                  `json:"has_mlx"`
+	Backends []backend.Description `json:"backends"`
+}
+
 func (a *app) backends() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "backends",
 		Short: "Show what this machine can compute with",
-		Long: `Show every backend: whether it can run on this machine, on which device, and if
-not, why and what to do about it. No server is needed.`,
+		Long: `Show every backend: whether it can run on this machine, on which device, with
+which library, and if not, why and what to do about it. No server is needed; the
+configuration and the environment are those that a server would have.`,
 		Example: `  inferctl backends
-  inferctl backends --json | jq -r '.[] | select(.ready) | .name'`,
+  inferctl backends --json | jq -r '.backends[] | select(.ready) | .name'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := openManager()
@@ -28,39 +38,42 @@ not, why and what to do about it. No server is needed.`,
 				return err
 			}
 			all := manager.Describe(cmd.Context())
-			w := cmd.OutOrStdout()
 			if asJSON {
-				return printJSON(w, all)
+				hasMLX := slices.ContainsFunc(all, func(d backend.Description) bool { return d.Name == "mlx" && d.Ready })
+				return printJSON(cmd.OutOrStdout(), backendList{hasMLX, all})
 			}
-			t := newTable("BACKEND", "READY", "DEVICE", "VERSION")
-			for _, d := range all {
-				ready := "yes"
-				if !d.Ready {
-					ready = "no"
-				}
-				t.add(d.Name, ready, d.Device, d.Version)
-			}
-			t.write(w)
-			first := true
-			for _, d := range all {
-				if d.Ready {
-					continue
-				}
-				if first {
-					fmt.Fprintln(w)
-					first = false
-				}
-				fmt.Fprintf(w, "%s: %s", d.Name, d.Reason)
-				if d.Remedy != "" {
-					fmt.Fprintf(w, "; %s", d.Remedy)
-				}
-				fmt.Fprintln(w)
-			}
+			showBackends(cmd.OutOrStdout(), all)
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(a.backendsInstall(), a.backendsVerify())
 	return cmd
+}
+
+func showBackends(w io.Writer, all []backend.Description) {
+	t := newTable("BACKEND", "READY", "DEVICE", "VERSION")
+	var notes []string
+	for _, d := range all {
+		ready, note := "yes", ""
+		switch {
+		case !d.Ready:
+			ready, note = "no", d.Reason
+			if d.Remedy != "" {
+				note += "; " + d.Remedy
+			}
+		case d.Library != "":
+			note = d.Library
+		}
+		t.add(d.Name, ready, d.Device, d.Version)
+		if note != "" {
+			notes = append(notes, d.Name+": "+note)
+		}
+	}
+	t.write(w)
+	if len(notes) > 0 {
+		fmt.Fprintf(w, "\n%s\n", strings.Join(notes, "\n"))
+	}
 }
 
 // openManager makes the backends' manager that a server on this machine would

@@ -77,7 +77,7 @@ func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions,
 	b := newEngineBench(choice.Engine)
 	e := choice.Engine
 	shape, about := e.Model(), e.Description()
-	row := engineResult{Model: m.Name, File: m.Path(), Size: m.Size(), Parameters: shape.Parameters, Quant: shape.Quantization,
+	row := engineResult{Model: m.Name, File: m.Path(), Size: c.Size(), Parameters: shape.Parameters, Quant: shape.Quantization,
 		Backend: choice.Backend, BackendVersion: about.Version, Device: about.Device, DeviceSampling: b.device != nil,
 		Threads: o.threads, Batch: e.MaxBatchTokens(), KVType: o.kvType, Version: a.version}
 	var results []engineResult

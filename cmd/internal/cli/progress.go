@@ -70,8 +70,11 @@ func (p *progress) update(phase string, done, total int64) {
 }
 
 func (p *progress) line(now time.Time, done, total int64) string {
-	if total == 0 {
+	if total == 0 && done == 0 {
 		return p.phase
+	}
+	if total == 0 {
+		return p.phase + " " + registry.FormatBytes(done)
 	}
 	if done == 0 {
 		return p.phase + " " + registry.FormatBytes(total)

@@ -72,6 +72,9 @@ func (q *quick) run(ctx context.Context) error {
 	}
 	q.store = registry.Open(q.home)
 	fmt.Fprintf(q.out, "InferFlux %s\n\n", q.app.version)
+	if err := q.available(ctx); err != nil {
+		return err
+	}
 	if err := q.fetch(ctx); err != nil {
 		return err
 	}
@@ -109,6 +112,22 @@ func (q *quick) step(name, format string, args ...any) {
 	fmt.Fprintf(q.out, "  %-9s %s\n", name, fmt.Sprintf(format, args...))
 }
 
+// available says that the backend asked for can't run before anything is fetched.
+func (q *quick) available(ctx context.Context) error {
+	if q.backend == "" {
+		return nil
+	}
+	c, err := q.config()
+	if err != nil {
+		return err
+	}
+	manager, err := daemon.NewManager(c, q.home)
+	if err != nil {
+		return err
+	}
+	return manager.Available(ctx, q.backend)
+}
+
 func (q *quick) fetch(ctx context.Context) error {
 	start := time.Now()
 	_, err := q.store.Find(q.model)
@@ -141,6 +160,9 @@ func (q *quick) writeConfig() error {
 	if q.model != quickModel {
 		text = bytes.Replace(text, []byte("source: "+quickModel), []byte("source: "+config.FormatYAML(q.source())), 1)
 	}
+	if q.backend != "" {
+		text = bytes.Replace(text, []byte(`# backend: ""`), []byte("backend: "+q.backend), 1)
+	}
 	if err := os.MkdirAll(q.home, 0o755); err != nil {
 		return fmt.Errorf("make the folder for models and configuration: %w", err)
 	}
@@ -170,9 +192,9 @@ func (q *quick) source() string {
 	return q.model
 }
 
-// start runs the server in the background. The channel gets its error, or nil,
-// when it ends.
-func (q *quick) start(ctx context.Context) (base string, failed <-chan error, err error) {
+// config is the configuration of this run: the defaults, but for what was asked
+// for and what the environment says of backends.
+func (q *quick) config() (*config.Config, error) {
 	flags := []config.Setting{
 		{Key: "server.listen", Value: freeAddress(), From: "quickstart"},
 		{Key: "models[].source", Value: q.source(), From: "--model"},
@@ -180,9 +202,25 @@ func (q *quick) start(ctx context.Context) (base string, failed <-chan error, er
 	if q.backend != "" {
 		flags = append(flags, config.Setting{Key: "models[0].backend", Value: q.backend, From: "--backend"})
 	}
-	c, err := config.Load(config.Sources{Flags: flags})
+	var environ []string
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "ENABLE_") || strings.HasPrefix(e, "INFERFLUX_RUNTIME_BACKENDS_") {
+			environ = append(environ, e)
+		}
+	}
+	c, err := config.Load(config.Sources{Env: environ, Flags: flags})
 	if err != nil {
-		return "", nil, usagef("%w", err)
+		return nil, usagef("%w", err)
+	}
+	return c, nil
+}
+
+// start runs the server in the background. The channel gets its error, or nil,
+// when it ends.
+func (q *quick) start(ctx context.Context) (base string, failed <-chan error, err error) {
+	c, err := q.config()
+	if err != nil {
+		return "", nil, err
 	}
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {

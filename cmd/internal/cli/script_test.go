@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 //
 //	start ARGS  run inferfluxd on a free port, wait until its models are loaded,
 //	            and point INFERFLUX_SERVER at it; its log goes to server.log
-//	stop        send it SIGTERM and want exit code 0
+//	shutdown    send it SIGTERM and want exit code 0
 //	try N ARGS  run a program and want exit code N
 func TestScripts(t *testing.T) {
 	model, err := filepath.Abs("../../../model/testdata/llama-gqa-tied.gguf")
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "tiny.gguf"), data, 0o644)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"start": start, "stop": stop, "try": try,
+			"start": start, "shutdown": shutdown, "try": try,
 		},
 	})
 }
@@ -78,7 +78,7 @@ func (r *running) kill() {
 
 func environ(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "INFERFLUX_HOME", "INFERFLUX_API_KEY", "TMPDIR"} {
+	for _, name := range []string{"PATH", "HOME", "INFERFLUX_HOME", "INFERFLUX_API_KEY", "ENABLE_MLX", "TMPDIR"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
@@ -129,7 +129,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func stop(ts *testscript.TestScript, _ bool, _ []string) {
+func shutdown(ts *testscript.TestScript, _ bool, _ []string) {
 	r := ts.Value(serverKey{}).(*running)
 	ts.Check(r.cmd.Process.Signal(os.Interrupt))
 	err := <-r.done

@@ -73,6 +73,8 @@ func Run(ctx context.Context, o Options) error {
 		o.Listening(ln.Addr())
 	}
 
+	logMLX(ctx, log, manager)
+
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	// Loading goes on while running answers are drained; Close ends it.
@@ -126,6 +128,19 @@ func NewManager(c *config.Config, home string) (*backend.Manager, error) {
 		}
 	}
 	return backend.NewManager(s)
+}
+
+// logMLX says whether this server can compute with MLX, and if not, why.
+func logMLX(ctx context.Context, log *slog.Logger, m *backend.Manager) {
+	for _, d := range m.Describe(ctx) {
+		switch {
+		case d.Name != "mlx":
+		case d.Ready:
+			log.Info("mlx", "has_mlx", true, "version", d.Version, "device", d.Device, "library", d.Library)
+		default:
+			log.Warn("mlx", "has_mlx", false, "reason", d.Reason, "remedy", d.Remedy)
+		}
+	}
 }
 
 // loadError says why no model could be loaded.
