@@ -6,11 +6,11 @@ import (
 	"github.com/inferflux/inferflux/sample"
 )
 
-// Drawn, as the only token of a span, stands for the token that the same
-// sequence drew in the batch started last before, whose value the host may not
-// know yet. Only [DeviceSampler.Start] takes it, and only if that batch had a
-// span of the sequence with a Draw; anything else is an error. If that draw
-// fails, what comes of the span is of no use, but nothing worse.
+// Drawn stands, as the only token of a span, for the token that the same sequence
+// drew in the batch started last before, whose value the host may not know yet.
+// Only [DeviceSampler.Start] takes it, and only if that batch had a span of the
+// sequence with a Draw; anything else is an error. If that draw fails, what comes
+// of the span is of no use, but nothing worse.
 const Drawn int32 = -1
 
 // DeviceSampler is implemented by engines with Capabilities.DeviceSampling: they

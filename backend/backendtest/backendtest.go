@@ -45,6 +45,13 @@ func Run(t *testing.T, open func(t testing.TB) backend.Engine, o Options) {
 		{"Cancel", testCancel},
 		{"Close", testClose},
 		{"RandomSchedule", testRandomSchedule},
+		{"Draws", testDraws},
+		{"StartRows", testStartRows},
+		{"NothingToChoose", testNothingToChoose},
+		{"StartOneByOne", testStartOneByOne},
+		{"StartAhead", testStartAhead},
+		{"StartAndTruncate", testStartAndTruncate},
+		{"WrongStarts", testWrongStarts},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newHarness(t, open, o)) })
 	}
