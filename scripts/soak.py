@@ -90,7 +90,7 @@ def main():
     p.add_argument("--prompt", type=int, default=64, help="tokens of a prompt, about")
     p.add_argument("--tokens", type=int, default=8, help="tokens of an answer")
     p.add_argument("--slack", type=float, default=0.03, help="how much more the last block's mean may be than the second's")
-    p.add_argument("--every", type=float, default=0.25, help="seconds between samples")
+    p.add_argument("--every", type=float, default=0.1, help="seconds between samples")
     p.add_argument("--inferctl", default=os.path.join(HERE, "..", "bin", "inferctl"))
     p.add_argument("--log", default="soak.log")
     a = p.parse_args()

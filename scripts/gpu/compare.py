@@ -61,8 +61,10 @@ class Programs:
         try:
             out, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            stop(process)
             raise Failed(f"stopped after {limit:.0f} s") from None
+        finally:
+            if process.returncode is None:
+                stop(process)
         if process.returncode:
             self.note(out)
             raise Failed(f"exit code {process.returncode}, see the log")
@@ -190,7 +192,7 @@ class Comparison:
 
     def table(self):
         m = self.machine
-        lines = [f"{m['device']}, driver {m['driver']}; InferFlux {m['inferflux']} on MLX {m['backend'].get('version', '?')}, "
+        lines = [f"{m['device']}, driver {m['driver']}; InferFlux {m['inferflux']} on {m['backend']['name']} {m['backend']['version']}, "
                  f"mlx-lm {m['mlx_lm']} on MLX {m['mlx']}; {m['python']}, {m['cores']} cores", "",
                  "| checkpoint | | InferFlux | mlx-lm | ratio |", "|---|---|---:|---:|---:|"]
         for r in self.results:
