@@ -219,7 +219,7 @@ func testStartAndTruncate(t *testing.T, h *harness) {
 // and what is under way comes out right.
 func testWrongStarts(t *testing.T, h *harness) {
 	d := h.device()
-	a := h.answers(330, 2, 3)
+	a := h.answers(330, 2, 4)
 	v, w := h.voice(a[0], 100), h.voice(a[1], 100)
 	w.at = len(w.prompt) - 1 // a span of one token may be beside any
 	h.extend(w.id, w.prompt[:w.at])
@@ -265,6 +265,14 @@ func testWrongStarts(t *testing.T, h *harness) {
 	out := g.wait()
 	v.hear(h, "after wrong batches", out[0])
 	w.hear(h, "after wrong batches", out[1])
+	// The token that w drew isn't of the batch started last any more.
+	next, _ = v.span()
+	v.hear(h, "after wrong batches", h.start(next).wait()[0])
+	late := backend.Span{Seq: w.id, Pos: w.at, Tokens: []int32{backend.Drawn}, Want: backend.LastLogits, Draw: &draw}
+	if _, err := d.Start(t.Context(), &backend.Batch{Spans: []backend.Span{late}}); err == nil {
+		t.Error("Start with a token drawn in the batch before the last succeeded")
+	}
+	h.wantLen(w.id, w.at)
 	if err := h.Run(t.Context(), &backend.Batch{Spans: []backend.Span{{Seq: v.id, Pos: v.at, Tokens: []int32{backend.Drawn}}}}); err == nil {
 		t.Error("Run of a drawn token succeeded")
 	}

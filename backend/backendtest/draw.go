@@ -107,7 +107,7 @@ func (h *harness) drawCases() []drawCase {
 		even[i] = 0x55555555
 	}
 	one := make([]uint32, len(even))
-	one[5/32] = 1 << 5
+	one[0] = 1 << 5
 	last := int32(h.vocab - 1)
 	return []drawCase{
 		{name: "greedy", set: func(p *sample.Params) { p.Temperature = 0 }},
