@@ -12,6 +12,16 @@ import (
 	"github.com/inferflux/inferflux/checkpoint"
 )
 
+// FromCheckpoint reads the template that belongs to a model: a GGUF file's, or that
+// of a Hugging Face folder. bos and eos are the texts of the model's tokens, for
+// files that don't give them. The error is [ErrNoTemplate] when there is none.
+func FromCheckpoint(c checkpoint.Checkpoint, bos, eos string) (*Template, error) {
+	if c.Format() == checkpoint.HuggingFace {
+		return FromFolder(c.Path())
+	}
+	return FromGGUF(c.Metadata(), bos, eos)
+}
+
 // FromGGUF reads the templates in a GGUF file's metadata:
 // tokenizer.chat_template and, beside it, tokenizer.chat_template.tool_use. bos
 // and eos are the texts of the model's tokens. The error is [ErrNoTemplate] when
@@ -75,6 +85,9 @@ func FromFolder(dir string) (*Template, error) {
 const maxFile = 64 << 20
 
 func readFile(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a named pipe would block
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ type Kind uint8
 
 // The kinds.
 const (
-	Local   Kind = iota // a file of this machine
+	Local   Kind = iota // a file or folder of this machine
 	Catalog             // an entry of the catalog
 	Hub                 // a Hugging Face hub
 )
@@ -50,6 +50,9 @@ var (
 	hubRevision = hubName
 )
 
+// modelFiles are the endings by which a name without a slash is a file.
+var modelFiles = []string{".gguf", ".safetensors", ".npz"}
+
 // ParseRef reads a name. It touches no file and no network.
 func ParseRef(name string) (Ref, error) { return parseRef(name, catalog) }
 
@@ -60,7 +63,7 @@ func parseRef(name string, entries []Entry) (Ref, error) {
 	if slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == name }) {
 		return Ref{Kind: Catalog, Name: name}, nil
 	}
-	if strings.ContainsAny(name, `/\`) || strings.HasSuffix(strings.ToLower(name), ".gguf") {
+	if strings.ContainsAny(name, `/\`) || name == "." || slices.Contains(modelFiles, strings.ToLower(filepath.Ext(name))) {
 		return Ref{Kind: Local, Name: name}, nil
 	}
 	var names []string
@@ -68,7 +71,7 @@ func parseRef(name string, entries []Entry) (Ref, error) {
 		names = append(names, e.Name)
 	}
 	slices.Sort(names)
-	return Ref{}, fmt.Errorf("there is no model %q: use one of the catalog (%s), hf:org/repo/file.gguf, or the path of a file",
+	return Ref{}, fmt.Errorf("there is no model %q: use one of the catalog (%s), hf:org/repo/file.gguf, or the path of a file or folder, ./%[1]s",
 		name, strings.Join(names, ", "))
 }
 

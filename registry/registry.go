@@ -6,6 +6,7 @@
 //	hf:org/repo/file.gguf[@revision]  a file of a Hugging Face hub; without the file, the
 //	                                  repository's only GGUF
 //	./file.gguf, /models/file.gguf    a local file, used where it is
+//	./folder, /models/folder          a local folder in Hugging Face's or MLX's form
 //
 // Fetched models lie in a [Store], the folder models under [Home]. Each has a
 // manifest beside it: where it came from, its size and its SHA-256. A file gets
@@ -163,7 +164,30 @@ func localModel(path string) (Model, error) {
 	if err != nil {
 		return Model{}, fmt.Errorf("open the model: %w", err)
 	}
-	return Model{Name: path, Source: "local file", Files: []File{{Name: filepath.Base(abs), Size: st.Size()}}, dir: filepath.Dir(abs)}, nil
+	m := Model{Name: path, Source: "local file", Files: []File{{Name: filepath.Base(abs), Size: st.Size()}}, dir: filepath.Dir(abs)}
+	if st.IsDir() {
+		m.Source = "local folder"
+		if m.Files[0].Size, err = folderSize(abs); err != nil {
+			return Model{}, fmt.Errorf("open the model: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// folderSize is the number of bytes of the files that lie in a folder.
+func folderSize(dir string) (int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, e := range entries {
+		// Stat, as a hub's cache has links to the files.
+		if st, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && st.Mode().IsRegular() {
+			n += st.Size()
+		}
+	}
+	return n, nil
 }
 
 // Remove deletes a fetched model and returns what it was.

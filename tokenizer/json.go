@@ -10,9 +10,10 @@ import (
 
 // FromJSON reads a Hugging Face tokenizer.json, with the tokenizer_config.json
 // beside it or nil. Of the configuration it takes bos_token, eos_token,
-// add_bos_token and add_eos_token.
-func FromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
-	t, err := fromJSON(tokenizerJSON, config)
+// add_bos_token and add_eos_token. ends are further tokens that end an answer;
+// those that the vocabulary lacks are left out.
+func FromJSON(tokenizerJSON, config []byte, ends ...int32) (*Tokenizer, error) {
+	t, err := fromJSON(tokenizerJSON, config, ends)
 	if err != nil {
 		return nil, fmt.Errorf("reading tokenizer.json: %w", err)
 	}
@@ -28,6 +29,7 @@ type jsonReader struct {
 	decoder       *jsonComponent
 	model         jsonModel
 	config        jsonConfig
+	ends          []int32 // named elsewhere
 
 	tokens []string // of the model, by id; "" where there is none
 	added  []addedToken
@@ -58,11 +60,11 @@ type jsonEntry struct {
 	id   int64
 }
 
-func fromJSON(tokenizerJSON, config []byte) (*Tokenizer, error) {
+func fromJSON(tokenizerJSON, config []byte, ends []int32) (*Tokenizer, error) {
 	if len(tokenizerJSON) > maxBytes {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(tokenizerJSON), maxBytes)
 	}
-	var r jsonReader
+	r := jsonReader{ends: ends}
 	if err := r.read(string(tokenizerJSON)); err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (r *jsonReader) specials(t *Tokenizer) error {
 			t.suffix = t.suffix[:n-1]
 		}
 	}
-	t.findEnds(t.eos)
+	t.findEnds(slices.Concat(r.ends, []int32{t.eos})...)
 	return nil
 }
 

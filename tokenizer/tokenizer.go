@@ -2,9 +2,9 @@
 //
 // Byte-level BPE (GPT-2 and its descendants) and SentencePiece BPE (Llama 2,
 // Gemma) are read from GGUF metadata ([FromGGUF]) or from a Hugging Face
-// tokenizer.json ([FromJSON]). Ids equal those of the Hugging Face tokenizers
-// library; a file that asks for something not supported is refused with an
-// error that names it, never read approximately.
+// tokenizer.json ([FromJSON], [FromFolder]). Ids equal those of the Hugging Face
+// tokenizers library; a file that asks for something not supported is refused
+// with an error that names it, never read approximately.
 //
 // # From text to ids
 //

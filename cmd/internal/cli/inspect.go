@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,10 +44,23 @@ type tensorTypeSum struct {
 }
 
 type tensorRow struct {
-	Name  string `json:"name"`
-	Type  string `json:"type"`
-	Shape []int  `json:"shape"`
-	Bytes int64  `json:"bytes"`
+	Name   string `json:"name"`
+	Type   string `json:"type"` // "Q4_K", or "affine 4-bit/64"
+	Shape  []int  `json:"shape"`
+	File   string `json:"file"`
+	Offset int64  `json:"offset"` // from the start of the file
+	Bytes  int64  `json:"bytes"`
+	// Beside are the arrays of scales and biases of a matrix that MLX quantized;
+	// the matrix's own bytes are its codes.
+	Beside []tensorRow `json:"beside,omitempty"`
+}
+
+func newTensorRow(e checkpoint.Entry) tensorRow {
+	r := tensorRow{Name: e.Name, Type: e.Encoding(), Shape: e.Shape, File: e.File, Offset: e.Offset, Bytes: e.Bytes}
+	for _, b := range e.Beside {
+		r.Beside = append(r.Beside, newTensorRow(b))
+	}
+	return r
 }
 
 // memory is an estimate for one sequence that fills the context.
@@ -60,12 +74,14 @@ func (a *app) modelsInspect() *cobra.Command {
 	var asJSON, tensors bool
 	var context int
 	cmd := &cobra.Command{
-		Use:   "inspect NAME|FILE",
-		Short: "Look into a model file",
-		Long: `Look into a model file without loading it: architecture, size, number formats of
-its tensors, and the memory it needs for a context of a given length.`,
+		Use:   "inspect NAME|PATH",
+		Short: "Look into a model",
+		Long: `Look into a model without loading it: architecture, size, number formats of its
+tensors, and the memory it needs for a context of a given length. PATH is a GGUF
+file, or a folder in Hugging Face's or MLX's form.`,
 		Example: `  inferctl models inspect smollm2:135m --context 8192
-  inferctl models inspect ./model.gguf --tensors`,
+  inferctl models inspect ./model.gguf --tensors
+  inferctl models inspect ./Qwen3-4B-4bit --tensors --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if context < 0 {
@@ -89,7 +105,7 @@ its tensors, and the memory it needs for a context of a given length.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&tensors, "tensors", false, "list every tensor")
+	cmd.Flags().BoolVar(&tensors, "tensors", false, "list every tensor, with its file, offset and bytes")
 	cmd.Flags().IntVarP(&context, "context", "c", 0, "context length to compute the memory for (default the model's own)")
 	return cmd
 }
@@ -98,19 +114,19 @@ func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
 	in := inspection{File: c.Path(), Size: c.Size(), Format: string(c.Format())}
 	sums := map[string]*tensorTypeSum{}
 	for _, e := range c.Tensors() {
-		t := e.Type.String()
+		t := e.Encoding()
 		if sums[t] == nil {
 			sums[t] = &tensorTypeSum{Type: t}
 		}
 		sums[t].Tensors++
-		sums[t].Bytes += e.Bytes
+		sums[t].Bytes += e.Stored()
 		elements := int64(1)
 		for _, n := range e.Shape {
 			elements *= int64(n)
 		}
 		in.Parameters += elements
 		if tensors {
-			in.Tensors = append(in.Tensors, tensorRow{e.Name, t, e.Shape, e.Bytes})
+			in.Tensors = append(in.Tensors, newTensorRow(e))
 		}
 	}
 	for _, s := range sums {
@@ -123,6 +139,9 @@ func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
 	if err != nil {
 		in.Problem = err.Error()
 		in.Architecture, _ = c.Metadata().String("general.architecture")
+		if classes, ok := c.Metadata().Strings("architectures"); ok {
+			in.Architecture = strings.Join(classes, ", ")
+		}
 		in.Name, _ = c.Metadata().String("general.name")
 		return in
 	}
@@ -173,10 +192,19 @@ func (in inspection) write(cmd *cobra.Command) {
 	types.write(w)
 	if len(in.Tensors) > 0 {
 		fmt.Fprintln(w)
-		all := newTable("TENSOR", "TYPE", "SHAPE", ">SIZE")
+		all := newTable("TENSOR", "TYPE", "SHAPE", "FILE", ">OFFSET", ">BYTES")
 		for _, r := range in.Tensors {
-			all.add(oneLine(r.Name), r.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Shape), " ", "×"), "[]"), registry.FormatBytes(r.Bytes))
+			r.add(all, "")
 		}
 		all.write(w)
+	}
+}
+
+// add puts the tensor into a table, and what lies beside it below, indented.
+func (r tensorRow) add(t *table, indent string) {
+	shape := strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Shape), " ", "×"), "[]")
+	t.add(indent+oneLine(r.Name), r.Type, shape, oneLine(filepath.Base(r.File)), fmt.Sprint(r.Offset), fmt.Sprint(r.Bytes))
+	for _, b := range r.Beside {
+		b.add(t, indent+"  ")
 	}
 }

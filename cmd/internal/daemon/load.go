@@ -9,7 +9,8 @@ import (
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/checkpoint"
-	_ "github.com/inferflux/inferflux/checkpoint/gguf" // registers the format
+	_ "github.com/inferflux/inferflux/checkpoint/gguf"        // registers the format
+	_ "github.com/inferflux/inferflux/checkpoint/huggingface" // registers the format
 	"github.com/inferflux/inferflux/config"
 	"github.com/inferflux/inferflux/generate"
 	"github.com/inferflux/inferflux/scheduler"
@@ -46,11 +47,11 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 			c.Close()
 		}
 	}()
-	tok, err := tokenizer.FromGGUF(c.Metadata())
+	tok, err := tokenizer.FromCheckpoint(c)
 	if err != nil {
 		return nil, fmt.Errorf("read the tokenizer of %s: %w", path, err)
 	}
-	template, err := chat.FromGGUF(c.Metadata(), spelling(tok, tok.BOS), spelling(tok, tok.EOS))
+	template, err := chat.FromCheckpoint(c, spelling(tok, tok.BOS), spelling(tok, tok.EOS))
 	switch {
 	case errors.Is(err, chat.ErrNoTemplate):
 		log.Info("the model has no chat template: it continues text, and /v1/chat/completions refuses it")
