@@ -221,8 +221,7 @@ func (s *step) fewRows(x mlx.Array, rows, cols int, m *segment) (mlx.Array, bool
 	for tiles*8 < rows {
 		tiles *= 2
 	}
-	s.templates = append(s.templates[:0], t("T", s.e.dtype), t("BF16", bf16), t("N", m.rows), t("K", cols),
-		t("GROUP", m.how.Group), t("WARPS", warps), t("TILES", tiles))
+	s.templates = append(s.templates[:0], t("T", s.e.dtype), t("BF16", bf16), t("GROUP", m.how.Group), t("WARPS", warps), t("TILES", tiles))
 	return first(s.g.Launch(s.e.fused.product, []mlx.Array{x, m.w, m.scales, m.biases}, []mlx.KernelOutput{{Shape: []int{rows, m.rows}, DType: s.e.dtype}},
 		[3]int{32 * m.rows / 16, warps, 1}, [3]int{32, warps, 1}, s.templates, nil)), true
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/inferflux/inferflux/mlx"
 	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/nn"
-	"github.com/inferflux/inferflux/tensor"
 )
 
 // Engine implements backend.DeviceSampler.
@@ -114,7 +113,9 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 	if e.maxBatch < 1 || e.maxBatch > maxBatch {
 		return fmt.Errorf("batches of %d tokens: expected 1 to %d", e.maxBatch, maxBatch)
 	}
-	e.dtype = computeType(c, e.device.Type == mlx.CPU)
+	if e.dtype == 0 {
+		e.dtype = computeType(c, e.device.Type == mlx.CPU)
+	}
 	kvDType, err := kvType(o, e.dtype)
 	if err != nil {
 		return err
@@ -200,35 +201,37 @@ func (e *Engine) weightBytes(c checkpoint.Checkpoint) int {
 	return int(e.config.Parameters) * e.dtype.Size()
 }
 
-// computeType is the type of activations: that of the checkpoint's floats. GGUF's
-// quantized blocks leave the choice: bfloat16 doesn't overflow where a model was
-// trained in it. On a CPU it is float32, for which MLX has real kernels there.
+// computeType is the type of activations: that of the checkpoint's own floats, or
+// of its scales. Where there are none, as in GGUF's blocks, it is bfloat16, which
+// doesn't overflow where a model was trained in it. On a CPU it is float32, for
+// which MLX has real kernels there.
 func computeType(c checkpoint.Checkpoint, cpu bool) mlx.DType {
 	if cpu {
 		return mlx.Float32
 	}
-	held := map[tensor.Type]int{}
-	for _, t := range c.Tensors() {
-		n := 1
-		for _, d := range t.Shape {
-			n *= d
+	held := map[mlx.DType]int{}
+	for _, entry := range c.Tensors() {
+		t, ok := c.Tensor(entry.Name)
+		if !ok || len(t.Shape) < 2 {
+			continue
 		}
-		if len(t.Shape) > 1 {
-			held[t.Type] += n
+		of := t.Type
+		if t.Packed != nil {
+			of = t.Packed.Scales.Type
+		}
+		d, ok := floats[of]
+		if !ok {
+			d = mlx.BFloat16
+		}
+		held[d] += t.Elems()
+	}
+	best := mlx.BFloat16
+	for d, n := range held {
+		if n > held[best] {
+			best = d
 		}
 	}
-	most, best := mlx.BFloat16, 0
-	for t, d := range map[tensor.Type]mlx.DType{tensor.F32: mlx.Float32, tensor.F16: mlx.Float16, tensor.BF16: mlx.BFloat16} {
-		if held[t] > best {
-			most, best = d, held[t]
-		}
-	}
-	for t, n := range held {
-		if t.Quantized() && n > best {
-			return mlx.BFloat16
-		}
-	}
-	return most
+	return best
 }
 
 // Model implements backend.Engine.

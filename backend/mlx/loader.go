@@ -202,10 +202,12 @@ func (l *loader) scales(g *mlx.Scope, t tensor.Tensor) (mlx.Array, error) {
 	return g.AsType(a, l.e.dtype), err
 }
 
+// floats are the types that need no decoding.
+var floats = map[tensor.Type]mlx.DType{tensor.F32: mlx.Float32, tensor.F16: mlx.Float16, tensor.BF16: mlx.BFloat16}
+
 // raw uploads a tensor of plain floats as it is.
 func raw(g *mlx.Scope, t tensor.Tensor) (mlx.Array, error) {
-	dtypes := map[tensor.Type]mlx.DType{tensor.F32: mlx.Float32, tensor.F16: mlx.Float16, tensor.BF16: mlx.BFloat16}
-	d, ok := dtypes[t.Type]
+	d, ok := floats[t.Type]
 	if !ok {
 		return mlx.Array{}, fmt.Errorf("%s has no use as a weight on mlx", t.Type)
 	}

@@ -48,6 +48,8 @@ type Backend struct {
 	// packed keeps weights quantized on a CPU too, where computing with them is
 	// slower than with what they stand for: for tests.
 	packed bool
+	// dtype, if not 0 (which is no compute type), is computed in: for tests.
+	dtype mlx.DType
 }
 
 var _ backend.Configurable = Backend{}
@@ -117,7 +119,7 @@ func (b Backend) Load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{lib: lib, device: device, packed: b.packed || device.Type == mlx.GPU}
+	e := &Engine{lib: lib, device: device, dtype: b.dtype, packed: b.packed || device.Type == mlx.GPU}
 	if err := e.load(ctx, c, o, b.config); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}

@@ -100,14 +100,33 @@ func (s *step) whole(v *value) mlx.Array {
 		v.array = s.g.Reshape(s.g.RMSNorm(x, v.norm.vector, v.eps), rows, v.cols)
 		return v.array
 	}
-	// Each row is a batch entry of one position, at an offset of its own.
+	// Each row is a batch entry of its own, of one position.
 	x := s.g.Reshape(src, rows, heads, 1, v.headDim)
 	if scale := v.rope.Scale; scale != 0 && scale != 1 {
 		x = s.scaleHead(x, v.rope.Dims, scale)
 	}
-	x = s.g.RopeAt(x, v.rope.Dims, v.rope.Style == nn.RopeInterleaved, 0, 1, s.positions(), s.e.periods(v.rope))
-	v.array = s.g.Reshape(x, rows, v.cols)
+	v.array = s.g.Reshape(s.rotate(x, rows, heads, v.headDim, v.rope), rows, v.cols)
 	return v.array
+}
+
+// rotate turns x [rows, heads, 1, head_dim] to the rows' positions.
+func (s *step) rotate(x mlx.Array, rows, heads, headDim int, r *nn.Rope) mlx.Array {
+	turn := func(x, positions mlx.Array) mlx.Array {
+		return s.g.RopeAt(x, r.Dims, r.Style == nn.RopeInterleaved, 0, 1, positions, s.e.periods(r))
+	}
+	// With heads as small as those of test models, MLX 0.32 asks CUDA for thread
+	// blocks deeper than the 64 that there can be: a layer of theirs is four heads.
+	most := max(1, 64/((heads+3)/4))
+	if !s.e.cuda() || r.Dims >= 32 || rows <= most {
+		return turn(x, s.positions())
+	}
+	var parts []mlx.Array
+	for from := 0; from < rows; from += most {
+		to := min(from+most, rows)
+		part := s.g.Slice(x, []int{from, 0, 0, 0}, []int{to, heads, 1, headDim})
+		parts = append(parts, turn(part, s.g.Slice(s.positions(), []int{from}, []int{to})))
+	}
+	return s.g.Concatenate(parts, 0)
 }
 
 // scaleHead multiplies the first dims elements of each head, which are the last

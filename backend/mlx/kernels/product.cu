@@ -8,8 +8,10 @@
 // a row in one load, and they serve as its share of eight products.
 using T2 = cuda::std::conditional_t<BF16, __nv_bfloat162, __half2>;
 constexpr int CHUNK = 128;
-constexpr int CHUNKS = K / CHUNK;
-constexpr int SHARE = (CHUNKS + WARPS - 1) / WARPS;
+const int N = w_shape[0];
+const int K = x_shape[1];
+const int chunks = K / CHUNK;
+const int share = (chunks + WARPS - 1) / WARPS;
 const int lane = threadIdx.x;
 const int warp = threadIdx.y;
 const int c = lane % 4;
@@ -33,8 +35,8 @@ float acc[TILES][4];
 for (int t = 0; t < TILES; t++) {
   acc[t][0] = acc[t][1] = acc[t][2] = acc[t][3] = 0;
 }
-const int first = warp * SHARE;
-const int last = min(CHUNKS, first + SHARE);
+const int first = warp * share;
+const int last = min(chunks, first + share);
 uint4 next0, next1;
 if (first < last) {
   next0 = w0[first * 4];
