@@ -15,11 +15,12 @@ import (
 // shapes depend on the number of rows only: lists and counts are rounded up to
 // powers of two.
 //
-// Arithmetic is in float32 where the host's is in float64. A token is drawn by
-// its place in the cumulative weights, in two levels, so that rounding moves a
-// boundary between two tokens by about 1e-7 of the whole: about one draw in
-// 100,000 falls on the other side of one. So do the edges of top-p and min-p.
-// Greedy tokens and top-k's are the host's own.
+// Weights are computed in float32, where the host has float64, and summed as
+// integers, so that sums don't depend on their order. What error there is comes
+// from the exponentials of single tokens; it moves a boundary between two tokens by
+// 1e-7 of the whole at most. The host chooses another token only where the drawn
+// place or an edge of top-p falls that close to a boundary, or an edge of min-p to
+// a logit. Greedy tokens and top-k's are the host's own.
 //
 // All methods run on MLX's thread.
 type drawer struct {
@@ -38,11 +39,15 @@ type drawn struct {
 	// For log-probabilities, of the raw logits:
 	chosen  mlx.Array // [n, 1] float32, the chosen tokens'
 	largest mlx.Array // [n, 1] float32
-	mass    mlx.Array // [n, 1] float32, the sum of exp(logit - largest)
+	mass    mlx.Array // [n, 1] int64, the sum of exp(logit - largest), in units
 	top     mlx.Array // [n, count] int64, keys of the largest ones, ascending
 
 	vocab, padded int
 }
+
+// unit is how many units of weight the best token gets: so many that the sum of a
+// padded vocabulary fits 62 bits, and lesser weights still have theirs.
+func unit(padded int) float32 { return float32(uint64(1) << min(44, 62-bits.Len(uint(padded-1)))) }
 
 // newDrawer makes a drawer. Unless its stages are compiled, each of their
 // operations is a kernel of its own.
@@ -74,9 +79,10 @@ const reach = 40
 
 // rowParams are the draws' parameters, a column of numbers each.
 type rowParams struct {
-	n                                   int
-	inverse, limit, uniform, topP, keep []float32
-	topK                                []int32
+	n                    int
+	inverse, limit, keep []float32
+	uniform, topP        fractions
+	topK                 []int32
 
 	greedy                 bool // all rows
 	topKs, topPs           bool // some row has one
@@ -88,8 +94,8 @@ type rowParams struct {
 func newRowParams(draws []*backend.Draw, vocab int) rowParams {
 	n := len(draws)
 	p := rowParams{n: n, greedy: true}
-	p.inverse, p.limit, p.uniform = make([]float32, n), make([]float32, n), make([]float32, n)
-	p.topP, p.keep, p.topK = make([]float32, n), make([]float32, n), make([]int32, n)
+	p.inverse, p.limit, p.keep = make([]float32, n), make([]float32, n), make([]float32, n)
+	p.uniform, p.topP, p.topK = newFractions(n), newFractions(n), make([]int32, n)
 	for i, d := range draws {
 		p.logprobs = p.logprobs || d.Logprobs >= 0
 		p.tops = max(p.tops, min(d.Logprobs, vocab))
@@ -97,7 +103,8 @@ func newRowParams(draws []*backend.Draw, vocab int) rowParams {
 		p.edits = p.edits || len(d.Edits)+len(d.Banned) > 0
 		// What a greedy row is: of the tokens that are no worse than the best, the
 		// first.
-		p.inverse[i], p.topP[i], p.keep[i] = 1, 2, 1
+		p.inverse[i], p.keep[i] = 1, 1
+		p.topP.set(i, 1)
 		if d.Temperature < greedyBelow {
 			continue
 		}
@@ -107,8 +114,7 @@ func newRowParams(draws []*backend.Draw, vocab int) rowParams {
 		if d.MinP > 0 {
 			p.limit[i] = float32(min(reach, -math.Log(d.MinP)))
 		}
-		// Below 1 even after rounding, so that the place lies under the total.
-		p.uniform[i] = min(float32(d.Uniform), 1-0x1p-24)
+		p.uniform.set(i, d.Uniform)
 
 		byK, byP := d.TopK > 0 && d.TopK < vocab, d.TopP < 1
 		p.topK[i] = int32(vocab)
@@ -116,7 +122,8 @@ func newRowParams(draws []*backend.Draw, vocab int) rowParams {
 			p.topKs, p.topK[i] = true, int32(d.TopK)
 		}
 		if byP {
-			p.topPs, p.topP[i] = true, float32(d.TopP)
+			p.topPs = true
+			p.topP.set(i, d.TopP)
 		}
 		if byK || byP {
 			p.keep[i] = 0
@@ -124,6 +131,23 @@ func newRowParams(draws []*backend.Draw, vocab int) rowParams {
 		}
 	}
 	return p
+}
+
+// fractions are numbers from 0 to 1, a row each, in units of 2^-53: how many of
+// 2^-26, and how many more.
+type fractions struct{ high, low []int32 }
+
+func newFractions(n int) fractions { return fractions{make([]int32, n), make([]int32, n)} }
+
+func (f fractions) set(i int, x float64) {
+	u := uint64(x * (1 << 53))
+	f.high[i], f.low[i] = int32(u>>fractionBits), int32(u&(1<<fractionBits-1))
+}
+
+const fractionBits = 27 // of the lower part
+
+func (f fractions) upload(g *mlx.Scope) (high, low mlx.Array) {
+	return g.FromInt32s(f.high, len(f.high), 1), g.FromInt32s(f.low, len(f.low), 1)
 }
 
 // column uploads a number a row, [n, 1].
@@ -216,11 +240,11 @@ func (d *drawn) arrays() []mlx.Array {
 func (d *drawn) read(g *mlx.Scope, draws []*backend.Draw, out []sample.Choice, errs []error) {
 	n := len(draws)
 	ids, best := g.Int32s(d.ids), g.Float32s(d.best)
-	var chosen, largest, mass []float32
+	var chosen, largest []float32
+	var mass, keys []byte
 	if !d.mass.IsZero() {
-		chosen, largest, mass = g.Float32s(d.chosen), g.Float32s(d.largest), g.Float32s(d.mass)
+		chosen, largest, mass = g.Float32s(d.chosen), g.Float32s(d.largest), g.Bytes(d.mass)
 	}
-	var keys []byte
 	if !d.top.IsZero() {
 		keys = g.Bytes(d.top)
 	}
@@ -237,7 +261,7 @@ func (d *drawn) read(g *mlx.Scope, draws []*backend.Draw, out []sample.Choice, e
 		if draw.Logprobs < 0 {
 			continue
 		}
-		norm := float64(largest[i]) + math.Log(float64(mass[i]))
+		norm := float64(largest[i]) + math.Log(float64(binary.LittleEndian.Uint64(mass[8*i:]))/float64(unit(d.padded)))
 		out[i].Logprob = logprob(chosen[i], norm)
 		if largest[i] >= -math.MaxFloat32 { // else there is no logit that any other could be an alternative to
 			out[i].Top = d.alternatives(keys[8*count*i:8*count*(i+1)], min(draw.Logprobs, d.vocab), norm)

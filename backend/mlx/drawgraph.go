@@ -65,7 +65,7 @@ func (d *drawer) graph(g *mlx.Scope, logits mlx.Array, draws []*backend.Draw) dr
 		r.ids = g.View(at, mlx.Int32)
 	} else {
 		r.best = g.Max(x, true, 1)
-		r.ids = d.pick(g, d.weights(g, x, r.best, &p, block), column(g, p.uniform), block)
+		r.ids = d.pick(g, d.weights(g, x, r.best, &p, block), &p, block)
 	}
 	if p.logprobs {
 		settled := x
@@ -75,8 +75,7 @@ func (d *drawer) graph(g *mlx.Scope, logits mlx.Array, draws []*backend.Draw) dr
 		r.chosen = g.TakeAlongAxis(settled, r.ids, 1)
 		r.largest = g.Max(settled, true, 1)
 		one, all := d.scalar(g, 1, mlx.Float32), d.scalar(g, reach, mlx.Float32)
-		w := g.Reshape(d.stages.weigh.on(g, settled, r.largest, one, all), n, r.padded/block, block)
-		r.mass = g.Reshape(g.Sum(g.Sum(w, false, 2), false, 1), n, 1)
+		r.mass = g.Sum(d.stages.weigh.on(g, settled, r.largest, one, d.unit(g, r.padded), all), true, 1)
 		if p.tops > 0 {
 			r.top = d.largest(g, d.keys(g, g.AsType(raw, mlx.Float32)), min(powerOfTwo(p.tops), r.padded), block)
 		}
@@ -95,82 +94,66 @@ func blockSize(vocab int) int {
 	return otherwise
 }
 
-// weights are the tokens' weights in the draw, [n, padded]: exp of the distance to
-// the best after temperature; 0 for those left out.
+// weights are the tokens' weights in the draw, [n, padded] int64: exp of the
+// distance to the best after temperature, in units; 0 for those left out.
 func (d *drawer) weights(g *mlx.Scope, x, best mlx.Array, p *rowParams, block int) mlx.Array {
-	inverse, limit := column(g, p.inverse), column(g, p.limit)
-	if !p.topKs && !p.topPs {
-		return d.stages.weigh.on(g, x, best, inverse, limit)
-	}
-	keys := d.keys(g, x)
-	padded := d.lib.Shape(x)[1]
-	count := min(powerOfTwo(p.largest), padded)
-	sorted := d.largest(g, keys, count, block)
 	if g.Err() != nil {
 		return mlx.Array{}
 	}
-	// The least key that is kept.
+	padded := d.lib.Shape(x)[1]
+	inverse, limit, unit := column(g, p.inverse), column(g, p.limit), d.unit(g, padded)
+	if !p.topKs && !p.topPs {
+		return d.stages.weigh.on(g, x, best, inverse, unit, limit)
+	}
+	keys := d.keys(g, x)
+	count := min(powerOfTwo(p.largest), padded)
+	sorted := d.largest(g, keys, count, block)
 	kept := make([]int32, p.n)
 	for i, k := range p.topK {
 		kept[i] = min(max(k, 1), int32(count))
 	}
 	keptArray := g.FromInt32s(kept, p.n, 1)
 	if p.topPs {
-		keptArray = d.nucleus(g, sorted, best, inverse, keptArray, column(g, p.topP), count)
+		keptArray = d.nucleus(g, sorted, best, inverse, unit, keptArray, p, count)
 	}
 	least := g.TakeAlongAxis(sorted, d.stages.fromEnd.on(g, keptArray, d.scalar(g, float32(count), mlx.Int32)), 1)
-	return d.stages.weighKept.on(g, x, best, inverse, limit, keys, least, column(g, p.keep))
+	return d.stages.weighKept.on(g, x, best, inverse, unit, limit, keys, least, column(g, p.keep))
 }
 
 // nucleus is how many of the largest tokens top-p keeps, [n, 1] int32: of the
 // first kept of sorted [n, count] keys, those before which less than a part p of
 // their weight lies.
-func (d *drawer) nucleus(g *mlx.Scope, sorted, best, inverse, kept, p mlx.Array, count int) mlx.Array {
-	n := d.lib.Shape(sorted)[0]
+func (d *drawer) nucleus(g *mlx.Scope, sorted, best, inverse, unit, kept mlx.Array, p *rowParams, count int) mlx.Array {
 	rank := d.descending(g, count, mlx.Int32)
 	y := g.View(d.stages.logitBits.on(g, sorted), mlx.Float32)
-	w := d.stages.weighRanked.on(g, y, best, inverse, rank, kept)
-	above := d.above(g, w, count)
-	lowest := []int{n, 1}
-	total := g.Add(g.Slice(above, []int{0, 0}, lowest), g.Slice(w, []int{0, 0}, lowest))
-	in := d.stages.inNucleus.on(g, above, total, p, rank, kept)
-	return g.Sum(in, true, 1)
-}
-
-// above is the sum of what follows each element of w [n, count], in two levels.
-func (d *drawer) above(g *mlx.Scope, w mlx.Array, count int) mlx.Array {
-	block := blockSize(count)
-	if count <= block || count%block != 0 {
-		return g.Cumsum(w, 1, true, false)
-	}
-	n := d.lib.Shape(w)[0]
-	w = g.Reshape(w, n, count/block, block)
-	blocks := g.Cumsum(g.Sum(w, true, 2), 1, true, false)
-	return g.Reshape(g.Add(g.Cumsum(w, 2, true, false), blocks), n, count)
+	w := d.stages.weighRanked.on(g, y, best, inverse, unit, rank, kept)
+	high, low := p.topP.upload(g)
+	want := d.stages.part.on(g, g.Sum(w, true, 1), high, low)
+	above := g.Cumsum(w, 1, true, false)
+	return g.Sum(d.stages.inNucleus.on(g, above, want, rank, kept), true, 1)
 }
 
 // pick draws ids [n, 1] by weights [n, padded]: the first token at which the
-// cumulative weight exceeds its share uniform of the whole. It looks for the block
+// cumulative weight exceeds the row's share of the whole. It looks for the block
 // first, then inside.
-func (d *drawer) pick(g *mlx.Scope, w, uniform mlx.Array, block int) mlx.Array {
-	shape := d.lib.Shape(w)
+func (d *drawer) pick(g *mlx.Scope, w mlx.Array, p *rowParams, block int) mlx.Array {
 	if g.Err() != nil {
 		return mlx.Array{}
 	}
-	n, blocks := shape[0], shape[1]/block
+	n, blocks := p.n, d.lib.Shape(w)[1]/block
 	w = g.Reshape(w, n, blocks, block)
-	sums := g.Reshape(g.Sum(w, false, 2), n, blocks)
+	sums := g.Sum(w, false, 2)
 	before := g.Cumsum(sums, 1, false, false)
 	last := func(a mlx.Array) mlx.Array { return g.Slice(a, []int{0, blocks - 1}, []int{n, blocks}) }
-	lastBefore, lastSum := last(before), last(sums)
-	score := d.stages.first.on(g, before, sums, uniform, lastBefore, lastSum, d.scalar(g, 0, mlx.Float32), d.ascending(g, blocks))
-	at := g.Argmax(score, 1, true)
+	high, low := p.uniform.upload(g)
+	target := d.stages.part.on(g, g.Add(last(before), last(sums)), high, low)
+	at := g.Argmax(d.stages.past.on(g, before, sums, target, d.scalar(g, 0, mlx.Int64)), 1, true)
 
 	passed := g.TakeAlongAxis(before, at, 1)
 	w = g.Reshape(g.TakeAlongAxis(w, g.ExpandDims(at, 2), 1), n, block)
 	before = g.Cumsum(w, 1, false, false)
-	score = d.stages.first.on(g, before, w, uniform, lastBefore, lastSum, passed, d.ascending(g, block))
-	return d.stages.join.on(g, at, g.Argmax(score, 1, true), d.scalar(g, float32(block), mlx.Uint32))
+	place := g.Argmax(d.stages.past.on(g, before, w, target, passed), 1, true)
+	return d.stages.join.on(g, at, place, d.scalar(g, float32(block), mlx.Uint32))
 }
 
 // keys are numbers in the order of the tokens' ranks, [n, padded] int64: by logit,
@@ -242,11 +225,9 @@ func (d *drawer) scalar(g *mlx.Scope, x float32, t mlx.DType) mlx.Array {
 	return d.constant(g, constant{kind: "scalar", value: x, dtype: t}, func() mlx.Array { return g.Scalar(x, t) })
 }
 
-// ascending is 0, 1, … [count] float32.
-func (d *drawer) ascending(g *mlx.Scope, count int) mlx.Array {
-	return d.constant(g, constant{kind: "ascending", count: count}, func() mlx.Array {
-		return g.Arange(0, float64(count), 1, mlx.Float32)
-	})
+// unit is the weight of the best token, in units.
+func (d *drawer) unit(g *mlx.Scope, padded int) mlx.Array {
+	return d.scalar(g, unit(padded), mlx.Float32)
 }
 
 // descending is …, 1, 0 [count].
@@ -259,11 +240,4 @@ func (d *drawer) descending(g *mlx.Scope, count int, t mlx.DType) mlx.Array {
 // shifts is 0 to 31, uint32.
 func (d *drawer) shifts(g *mlx.Scope) mlx.Array {
 	return d.constant(g, constant{kind: "shifts"}, func() mlx.Array { return g.Arange(0, 32, 1, mlx.Uint32) })
-}
-
-// buildDraws is build without compiled stages or constants to reuse.
-func buildDraws(s *mlx.Scope, logits mlx.Array, draws []*backend.Draw) drawn {
-	d := &drawer{lib: s.Library(), stages: newDrawStages(), constants: make(map[constant]mlx.Array)}
-	defer d.close()
-	return d.graph(s, logits, draws)
 }
