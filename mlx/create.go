@@ -12,7 +12,7 @@ import (
 // FromBytes makes an array of a copy of data: the elements, rows contiguous, in
 // the machine's byte order. len(data) must be what the shape and type need.
 func (s *Scope) FromBytes(data []byte, d DType, shape ...int) Array {
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	want := d.Size()
@@ -23,7 +23,7 @@ func (s *Scope) FromBytes(data []byte, d DType, shape ...int) Array {
 		}
 		want *= n
 	}
-	if !d.known() || want != len(data) {
+	if want != len(data) {
 		s.err = fmt.Errorf("mlx: array of shape %v and type %s needs %d bytes, not %d", shape, d, want, len(data))
 		return Array{}
 	}
@@ -71,7 +71,7 @@ func (s *Scope) fromMemory(data unsafe.Pointer, d DType, shape []int) Array {
 // Scalar makes an array without dimensions. The value is converted to the type:
 // rounded to nearest for the floating-point ones, truncated for integers.
 func (s *Scope) Scalar(v float32, d DType) Array {
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	b := s.bits[:]
@@ -96,9 +96,6 @@ func (s *Scope) Scalar(v float32, d DType) Array {
 		binary.NativeEndian.PutUint64(b, math.Float64bits(float64(v)))
 	case Complex64:
 		binary.NativeEndian.PutUint64(b, uint64(math.Float32bits(v)))
-	default:
-		s.err = fmt.Errorf("mlx: scalar of unknown type %s", d)
-		return Array{}
 	}
 	return s.fromMemory(unsafe.Pointer(&s.bits), d, nil)
 }
@@ -106,7 +103,7 @@ func (s *Scope) Scalar(v float32, d DType) Array {
 // Zeros makes an array of zeros.
 func (s *Scope) Zeros(d DType, shape ...int) Array {
 	p, n := s.ints(0, shape)
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	s.args[0], s.args[1], s.args[2], s.args[3], s.args[4] = s.outPtr, p, n, uintptr(d), s.stream.ctx
@@ -126,7 +123,7 @@ func (s *Scope) Full(v float32, d DType, shape ...int) Array {
 
 // Arange makes the vector start, start+step, … up to but without stop.
 func (s *Scope) Arange(start, stop, step float64, d DType) Array {
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	m := &s.mixed
@@ -138,7 +135,7 @@ func (s *Scope) Arange(start, stop, step float64, d DType) Array {
 // Tri makes an [n, m] matrix with ones on and below the k-th diagonal (0 is the
 // main one, positive ones lie above), and zeros elsewhere.
 func (s *Scope) Tri(n, m, k int, d DType) Array {
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	s.args[0], s.args[1], s.args[2], s.args[3], s.args[4], s.args[5] = s.outPtr, cInt(n), cInt(m), cInt(k), uintptr(d), s.stream.ctx
@@ -152,11 +149,29 @@ func (s *Scope) Tril(a Array, k int) Array { return s.withInt(fnTril, a, k) }
 func (s *Scope) Triu(a Array, k int) Array { return s.withInt(fnTriu, a, k) }
 
 // AsType converts the elements to a type.
-func (s *Scope) AsType(a Array, d DType) Array { return s.withInt(fnAsType, a, int(d)) }
+func (s *Scope) AsType(a Array, d DType) Array {
+	if !s.knows(d) {
+		return Array{}
+	}
+	return s.withInt(fnAsType, a, int(d))
+}
 
 // View reads the bytes of the elements as elements of another type. Where the
 // sizes differ the last dimension changes accordingly.
-func (s *Scope) View(a Array, d DType) Array { return s.withInt(fnView, a, int(d)) }
+func (s *Scope) View(a Array, d DType) Array {
+	if !s.knows(d) {
+		return Array{}
+	}
+	return s.withInt(fnView, a, int(d))
+}
+
+// knows says whether the scope can go on with a type, which C does not check.
+func (s *Scope) knows(d DType) bool {
+	if s.err == nil && !d.known() {
+		s.err = fmt.Errorf("mlx: there is no %s", d)
+	}
+	return s.err == nil
+}
 
 // Contiguous is a with rows contiguous in memory: a itself if it is so already.
 func (s *Scope) Contiguous(a Array) Array { return s.withInt(fnContiguous, a, 0) }

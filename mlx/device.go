@@ -3,6 +3,7 @@ package mlx
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 )
 
@@ -48,7 +49,7 @@ type Stream struct {
 func (s Stream) Device() Device { return s.device }
 
 // Devices lists all devices, GPUs first.
-func (l *Library) Devices() []Device { return append([]Device(nil), l.devices...) }
+func (l *Library) Devices() []Device { return slices.Clone(l.devices) }
 
 // GPU is the first GPU, or the zero Device if there is none (see [Library.HasGPU]).
 func (l *Library) GPU() Device { return l.first(GPU) }
@@ -76,6 +77,9 @@ func (l *Library) CUDA() bool { return l.cuda }
 
 // NewStream makes a stream on a device.
 func (l *Library) NewStream(d Device) (s Stream, err error) {
+	if !slices.ContainsFunc(l.devices, func(e Device) bool { return e.Type == d.Type && e.Index == d.Index }) {
+		return s, fmt.Errorf("mlx stream on %s: there is no such device, only %v", d, l.devices)
+	}
 	l.Do(func() {
 		device := callC(l.fns[fnDeviceNewType], uintptr(d.Type), uintptr(d.Index))
 		if device != 0 {

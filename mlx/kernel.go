@@ -122,6 +122,9 @@ func (s *Scope) Launch(k Kernel, inputs []Array, outputs []KernelOutput, grid, g
 	defer callC(fns[k.fns.configFree], config)
 	for _, o := range outputs {
 		p, n := s.ints(0, o.Shape)
+		if !s.knows(o.DType) {
+			return none
+		}
 		callC(fns[k.fns.addOutput], config, p, n, uintptr(o.DType))
 	}
 	callC(fns[k.fns.setGrid], config, cInt(grid[0]), cInt(grid[1]), cInt(grid[2]))
@@ -139,6 +142,9 @@ func (s *Scope) Launch(k Kernel, inputs []Array, outputs []KernelOutput, grid, g
 		case bool:
 			callC(fns[k.fns.addBool], config, uintptr(unsafe.Pointer(name)), boolArg(v))
 		case DType:
+			if !s.knows(v) {
+				return none
+			}
 			callC(fns[k.fns.addDtype], config, uintptr(unsafe.Pointer(name)), uintptr(v))
 		default:
 			s.err = fmt.Errorf("mlx %s: template argument %s is a %T, not an int, a bool or a DType", op, t.Name, t.Value)

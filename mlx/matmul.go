@@ -54,7 +54,7 @@ func (s *Scope) Quantize(w Array, group, bits int, mode string) (weights, scales
 
 // Dequantize is the matrix that Quantize stored, with elements of a type.
 func (s *Scope) Dequantize(weights, scales, biases Array, group, bits int, mode string, d DType) Array {
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	x := &s.args

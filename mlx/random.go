@@ -18,7 +18,7 @@ func (s *Scope) RandomSplit(key Array, n int) Array { return s.withInt(fnRandomS
 // RandomUniform draws from [low, high), scalars or broadcast to the shape.
 func (s *Scope) RandomUniform(low, high, key Array, d DType, shape ...int) Array {
 	p, n := s.ints(0, shape)
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	x := &s.args
@@ -29,7 +29,7 @@ func (s *Scope) RandomUniform(low, high, key Array, d DType, shape ...int) Array
 // RandomNormal draws from the normal distribution.
 func (s *Scope) RandomNormal(mean, deviation float32, key Array, d DType, shape ...int) Array {
 	p, n := s.ints(0, shape)
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	m := &s.mixed
@@ -41,7 +41,7 @@ func (s *Scope) RandomNormal(mean, deviation float32, key Array, d DType, shape 
 // RandomGumbel draws from the standard Gumbel distribution.
 func (s *Scope) RandomGumbel(key Array, d DType, shape ...int) Array {
 	p, n := s.ints(0, shape)
-	if s.err != nil {
+	if !s.knows(d) {
 		return Array{}
 	}
 	x := &s.args

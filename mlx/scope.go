@@ -238,7 +238,9 @@ func cString(text string) *byte {
 }
 
 // Eval computes arrays, and everything they depend on, and waits for them. It
-// says whether the scope is free of failures.
+// says whether the scope is free of failures. A GPU that lacks memory is such a
+// failure ([ErrOutOfMemory]); on the CPU MLX doesn't look and the process dies, so
+// what runs there must know its size beforehand.
 func (s *Scope) Eval(arrays ...Array) bool { return s.eval(fnEval, arrays) }
 
 // AsyncEval starts to compute arrays and does not wait: reading a value does.

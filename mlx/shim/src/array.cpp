@@ -73,7 +73,12 @@ MLXC mlx_array mlx_array_new_data(
     }
     auto memory = mx::allocator::malloc(bytes);
     if (bytes > 0) {
-      std::memcpy(memory.buffer().raw_ptr(), data, bytes);
+      void* p = memory.buffer().raw_ptr();
+      if (!p) { // MLX's allocator for the CPU doesn't throw
+        throw std::runtime_error(
+            "[malloc] Unable to allocate " + std::to_string(bytes) + " bytes.");
+      }
+      std::memcpy(p, data, bytes);
     }
     return make(mx::array(std::move(memory), shape(dims, n), dtype(type)));
   });
