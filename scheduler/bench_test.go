@@ -47,3 +47,29 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkStepAhead is what a step costs the host when an engine samples by
+// itself.
+func BenchmarkStepAhead(b *testing.B) {
+	for _, sequences := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("sequences=%d", sequences), func(b *testing.B) {
+			e := newFakeEngine(b)
+			e.batch, e.context = 64, 1<<24
+			e.capacity = e.context * sequences
+			s := scheduler.NewStepper(&instant{e}, scheduler.Options{MaxRunning: sequences})
+			defer s.Close()
+			var all []*scheduler.Sequence
+			for range sequences {
+				all = append(all, submit(b, s.Scheduler, b.Context(), greedy(1, e.context-1)))
+			}
+			s.Step()
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Step()
+				for _, q := range all {
+					_, _ = s.Peek(q)
+				}
+			}
+		})
+	}
+}

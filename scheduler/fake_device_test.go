@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/sample"
@@ -18,8 +17,9 @@ type fakeDevice struct {
 	// beforeWait, if set, is called at the start of each Wait; its error fails the
 	// batch.
 	beforeWait func(*backend.Batch) error
-	// spanError, if set, is the error of a span whose sequence has these tokens.
-	spanError func(tokens []int32) error
+	// onChoice, if set, may change what is chosen after tokens; its error is the
+	// span's.
+	onChoice func(tokens []int32, c *sample.Choice) error
 
 	chooser  sample.Chooser
 	underway []*flight
@@ -44,19 +44,18 @@ var (
 	_ backend.Started       = (*flight)(nil)
 )
 
-// newFakeDevice makes a device; every batch must have been waited for when the
-// test ends, unless it has failed.
-func newFakeDevice(t testing.TB) *fakeDevice {
-	e := newFakeEngine(t)
-	e.caps.DeviceSampling, e.reuse = true, true
+// newFakeDevice makes a device of an engine; every batch must have been waited for
+// when the test ends, unless it has failed.
+func newFakeDevice(e *fakeEngine) *fakeDevice {
+	e.caps.DeviceSampling = true
 	e.device = &fakeDevice{fakeEngine: e}
-	t.Cleanup(e.device.checkIdle)
+	e.t.Cleanup(e.device.checkIdle)
 	return e.device
 }
 
 func (d *fakeDevice) checkIdle() {
 	if len(d.underway) > 0 && !d.dead {
-		d.t.Errorf("%d batches were never waited for", len(d.underway))
+		d.t.Errorf("%d batches were never waited for: %s", len(d.underway), d.underway[0].asGiven)
 	}
 }
 
@@ -101,8 +100,8 @@ func (d *fakeDevice) Start(ctx context.Context, b *backend.Batch) (backend.Start
 			} else {
 				countUp(row, q.tokens)
 			}
-			if c, err = d.chooser.Choose(s.Draw, row); err == nil && d.spanError != nil {
-				err = d.spanError(q.tokens)
+			if c, err = d.chooser.Choose(s.Draw, row); err == nil && d.onChoice != nil {
+				err = d.onChoice(q.tokens, &c)
 			}
 			drew[s.Seq] = c.Token
 		}

@@ -93,6 +93,14 @@ func (e *fakeEngine) enter() {
 
 func (e *fakeEngine) leave() { e.busy.Store(false) }
 
+// engine is the device that this is the inside of, or else this.
+func (e *fakeEngine) engine() backend.Engine {
+	if e.device != nil {
+		return e.device
+	}
+	return e
+}
+
 func (e *fakeEngine) Model() model.Config { return model.Config{Vocab: e.vocab} }
 func (e *fakeEngine) Description() backend.Description {
 	return backend.Description{Name: "fake", Ready: true}

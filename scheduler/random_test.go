@@ -73,15 +73,11 @@ func drawRequest(random *rand.Rand, e *fakeEngine, penalties bool) scheduler.Req
 func TestRandom(t *testing.T) {
 	ahead := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		var engine backend.Engine
-		var e *fakeEngine
+		e := newFakeEngine(t)
+		e.reuse = true
 		var d *fakeDevice
 		if rapid.Bool().Draw(rt, "device") {
-			d = newFakeDevice(t)
-			e, engine = d.fakeEngine, d
-		} else {
-			e = newFakeEngine(t)
-			engine = e
+			d = newFakeDevice(e)
 		}
 		penalties := rapid.Bool().Draw(rt, "penalties")
 		e.vocab, e.context, e.fill = 50, 40, scatter
@@ -123,7 +119,7 @@ func TestRandom(t *testing.T) {
 			}
 			return nil
 		}
-		s := scheduler.New(engine, o)
+		s := scheduler.New(e.engine(), o)
 
 		var callers sync.WaitGroup
 		for i := range 12 {

@@ -18,19 +18,26 @@ import (
 // TestSchedules plays the stories in testdata. The model of all of them counts
 // up: after a prompt of n tokens, which are 1 to n, it says n+1, n+2, ….
 //
-//	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed]
-//	    a scheduler, with these options and this engine
-//	submit name prompt=n [max=n] [min=n] [stop=(t,…)] [gone]
+//	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed] [device]
+//	    a scheduler, with these options and this engine, which may sample
+//	submit name prompt=n [max=n] [min=n] [stop=(t,…)] [penalized] [gone]
 //	    a request, of a caller who has gone already
 //	step [n]
 //	    turns the loop; shows the batch as name[from:to] for a prompt and
-//	    name@position for a generating sequence, then what each was told
+//	    name@position for a generating sequence, with a question mark when its
+//	    token isn't known yet, then what each was told. With a device, what it
+//	    starts and what it is waited for
 //	cancel name, stop name
 //	    what a caller can do
-//	fail [name] [times=n], die [after=n], full, broken, leak
+//	fail [name] [times=n], die [after=n], full, broken, leak, stuck
 //	    the engine's next batches (those that name is in) fail; it fails for good,
 //	    before which n batches fail if they have several spans; it has no memory;
-//	    it fails for good when memory is asked for; it can't free any more
+//	    it fails for good when memory is asked for; it can't free any more, or not
+//	    truncate
+//	spoil [name] [times=n], perish, choke token, astray token
+//	    the device's next batches (those that name is in) fail when they are waited
+//	    for; it fails for good then; it can't choose after this token, or chooses
+//	    one that doesn't exist
 //	drain, close, stats
 func TestSchedules(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -42,6 +49,7 @@ func TestSchedules(t *testing.T) {
 type stage struct {
 	t      *testing.T
 	engine *fakeEngine
+	device *fakeDevice // or nil
 	s      *scheduler.Stepper
 	names  []string
 	cast   map[string]*scheduler.Sequence
@@ -76,14 +84,24 @@ func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
 	case "stop":
 		st.cast[name].Stop()
 	case "fail":
-		times := 1
-		d.MaybeScanArgs(t, "times", &times)
-		st.engine.before = func(_ context.Context, b *backend.Batch) error {
-			in := name == "" || slices.ContainsFunc(b.Spans, func(s backend.Span) bool { return st.name(s.Seq) == name })
-			if in && times > 0 {
-				times--
-				return errors.New("too hot")
+		fail := st.failing(d, name)
+		st.engine.before = func(_ context.Context, b *backend.Batch) error { return fail(b) }
+	case "spoil":
+		st.device.beforeWait = st.failing(d, name)
+	case "perish":
+		st.device.beforeWait = func(*backend.Batch) error {
+			return fmt.Errorf("the device is gone: %w", backend.ErrEngineFailed)
+		}
+	case "choke", "astray":
+		chokes := d.Cmd == "choke"
+		st.device.onChoice = func(tokens []int32, c *sample.Choice) error {
+			if fmt.Sprint(tokens[len(tokens)-1]) != name {
+				return nil
 			}
+			if chokes {
+				return sample.ErrNoToken
+			}
+			c.Token = 1 << 20
 			return nil
 		}
 	case "die":
@@ -103,17 +121,38 @@ func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
 		st.engine.reserveError = fmt.Errorf("the device is gone: %w", backend.ErrEngineFailed)
 	case "leak":
 		st.engine.freeError = errors.New("no such sequence")
+	case "stuck":
+		st.engine.truncateError = errors.New("no such sequence")
 	case "drain":
 		st.s.Drain()
 	case "close":
+		st.ran = nil
 		st.s.Close()
-		return st.news()
+		var out strings.Builder
+		for _, line := range st.ran {
+			out.WriteString(line + "\n")
+		}
+		return out.String() + st.news()
 	case "stats":
 		return fmt.Sprintf("%+v\n", st.s.Stats().Totals)
 	default:
 		t.Fatalf("unknown command %q", d.Cmd)
 	}
 	return ""
+}
+
+// failing makes the next batches fail, or those that name is in.
+func (st *stage) failing(d *datadriven.TestData, name string) func(*backend.Batch) error {
+	times := 1
+	d.MaybeScanArgs(st.t, "times", &times)
+	return func(b *backend.Batch) error {
+		in := name == "" || slices.ContainsFunc(b.Spans, func(s backend.Span) bool { return st.name(s.Seq) == name })
+		if in && times > 0 {
+			times--
+			return errors.New("too hot")
+		}
+		return nil
+	}
 }
 
 func (st *stage) raise(d *datadriven.TestData) {
@@ -128,7 +167,13 @@ func (st *stage) raise(d *datadriven.TestData) {
 	e.caps.MixedBatch = !d.HasArg("unmixed")
 	// What a step ran is read off the engine, not the scheduler.
 	*st = stage{t: st.t, engine: e, cast: map[string]*scheduler.Sequence{}, ids: map[backend.SeqID]string{}, prompt: map[string]int{}, told: map[string]bool{}}
-	st.s = scheduler.NewStepper(&recorder{e, st}, o)
+	if d.HasArg("device") {
+		st.device = newFakeDevice(e)
+		st.s = scheduler.NewStepper(&deviceRecorder{st.device, st}, o)
+	} else {
+		st.s = scheduler.NewStepper(&recorder{e, st}, o)
+	}
+	st.t.Cleanup(st.s.Close)
 }
 
 // recorder notes the batches that an engine is given.
@@ -138,22 +183,58 @@ type recorder struct {
 }
 
 func (r *recorder) Run(ctx context.Context, b *backend.Batch) error {
+	line := r.st.line(b)
+	err := r.fakeEngine.Run(ctx, b)
+	r.st.note(line, err)
+	return err
+}
+
+// deviceRecorder notes the batches that a device is given and waited for.
+type deviceRecorder struct {
+	*fakeDevice
+	st *stage
+}
+
+func (r *deviceRecorder) Start(ctx context.Context, b *backend.Batch) (backend.Started, error) {
+	line := r.st.line(b)
+	f, err := r.fakeDevice.Start(ctx, b)
+	r.st.note("start "+line, err)
+	return &recordedFlight{f, r.st, line}, err
+}
+
+type recordedFlight struct {
+	backend.Started
+	st   *stage
+	line string
+}
+
+func (f *recordedFlight) Wait(ctx context.Context) error {
+	err := f.Started.Wait(ctx)
+	f.st.note("wait "+f.line, err)
+	return err
+}
+
+func (st *stage) line(b *backend.Batch) string {
 	var spans []string
 	for _, s := range b.Spans {
-		name := r.st.name(s.Seq)
-		if s.Pos < r.st.prompt[name] {
+		name := st.name(s.Seq)
+		switch {
+		case s.Pos < st.prompt[name]:
 			spans = append(spans, fmt.Sprintf("%s[%d:%d]", name, s.Pos, s.Pos+len(s.Tokens)))
-		} else {
+		case s.Tokens[0] == backend.Drawn:
+			spans = append(spans, fmt.Sprintf("%s@%d?", name, s.Pos))
+		default:
 			spans = append(spans, fmt.Sprintf("%s@%d", name, s.Pos))
 		}
 	}
-	err := r.fakeEngine.Run(ctx, b)
-	line := strings.Join(spans, " ")
+	return strings.Join(spans, " ")
+}
+
+func (st *stage) note(line string, err error) {
 	if err != nil {
 		line += " failed"
 	}
-	r.st.ran = append(r.st.ran, line)
-	return err
+	st.ran = append(st.ran, line)
 }
 
 // name tells whose an engine's sequence is. Sequences are admitted in the order
@@ -194,6 +275,9 @@ func (st *stage) submit(d *datadriven.TestData, name string) string {
 	}
 	for i := range prompt {
 		r.Prompt = append(r.Prompt, int32(i+1))
+	}
+	if d.HasArg("penalized") { // too little to change what is said
+		r.Sampling.RepetitionPenalty = 1.001
 	}
 	ctx, cancel := context.WithCancel(st.t.Context())
 	if d.HasArg("gone") {

@@ -214,6 +214,21 @@ func TestPanic(t *testing.T) {
 		name string
 		set  func(e *fakeEngine, o *scheduler.Options)
 	}{
+		{"start of a batch", func(e *fakeEngine, _ *scheduler.Options) {
+			newFakeDevice(e)
+			e.before = func(_ context.Context, b *backend.Batch) error {
+				if e.dead = b.Spans[0].Pos > 0; e.dead {
+					panic("boom")
+				}
+				return nil
+			}
+		}},
+		{"wait for a batch", func(e *fakeEngine, _ *scheduler.Options) {
+			newFakeDevice(e).beforeWait = func(*backend.Batch) error {
+				e.dead = true
+				panic("boom")
+			}
+		}},
 		{"engine", func(e *fakeEngine, _ *scheduler.Options) {
 			e.before = func(context.Context, *backend.Batch) error { panic("boom") }
 		}},
@@ -234,7 +249,7 @@ func TestPanic(t *testing.T) {
 				}
 				return nil
 			}
-			s := scheduler.New(e, o)
+			s := scheduler.New(e.engine(), o)
 			var all []*scheduler.Sequence
 			for i := range 4 {
 				if q, err := s.Submit(t.Context(), greedy(3, i+1)); err == nil {
