@@ -32,7 +32,7 @@ type Engine struct {
 	kv          *cache
 	unpackAt    int    // from so many rows on, products take weights dequantized
 	fused       *fused // nil: the device has no kernels of ours
-	gated       []*mlx.Compiled
+	gated       []gated
 	drawer      *drawer
 	ropes       map[*nn.Rope]ropeArrays
 	constants   map[[2]float32]mlx.Array
@@ -154,10 +154,10 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 				return err
 			}
 		}
-		if e.gated, err = compileGated(e.lib); err != nil {
+		if e.gated, err = newGated(e.lib, e.device.Type == mlx.GPU); err != nil {
 			return err
 		}
-		if e.drawer, err = newDrawer(e.lib, true); err != nil {
+		if e.drawer, err = newDrawer(e.lib, e.device.Type == mlx.GPU); err != nil {
 			return err
 		}
 		e.step = step{e: e, lib: e.lib}
@@ -289,8 +289,10 @@ func (e *Engine) Close() error {
 		for _, a := range e.steps {
 			e.lib.Free(a)
 		}
-		for _, c := range e.gated {
-			c.Free()
+		for _, a := range e.gated {
+			if a.compiled != nil {
+				a.compiled.Free()
+			}
 		}
 		if e.fused != nil {
 			e.fused.close(e.lib)

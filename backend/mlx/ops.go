@@ -145,11 +145,7 @@ func (s *step) Gated(x nn.Tensor, act nn.Activation) nn.Tensor {
 	n := x.Cols / 2
 	gate := s.g.Slice(a, []int{0, 0}, []int{x.Rows, n})
 	up := s.g.Slice(a, []int{0, n}, []int{x.Rows, 2 * n})
-	out := s.g.Call(s.e.gated[act], gate, up)
-	if len(out) != 1 {
-		return s.fail("gated activation %d: %v", act, s.g.Err())
-	}
-	return s.computed(s.values[x.Ref-1].set, out[0], n)
+	return s.computed(s.values[x.Ref-1].set, s.e.gated[act].on(s.g, gate, up), n)
 }
 
 // Slice implements nn.Ops. Nothing is copied.

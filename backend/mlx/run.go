@@ -294,30 +294,3 @@ func (s *step) breathe(q nn.Tensor) error {
 	s.g.Eval(a)
 	return nil
 }
-
-// compileGated compiles the activations of gated MLPs, act(gate)·up.
-func compileGated(lib *mlx.Library) ([]*mlx.Compiled, error) {
-	const cubic, rootTwoOverPi, rootHalf = 0.044715, 0.7978845608028654, 0.7071067811865476
-	var all []*mlx.Compiled
-	for _, act := range []func(g *mlx.Scope, x mlx.Array) mlx.Array{
-		nn.SiLU: func(g *mlx.Scope, x mlx.Array) mlx.Array { return g.Multiply(x, g.Sigmoid(x)) },
-		nn.GELUTanh: func(g *mlx.Scope, x mlx.Array) mlx.Array {
-			d := lib.DType(x)
-			inner := g.Multiply(g.Add(x, g.Multiply(g.Scalar(cubic, d), g.Multiply(x, g.Square(x)))), g.Scalar(rootTwoOverPi, d))
-			return g.Multiply(g.Multiply(x, g.Scalar(0.5, d)), g.Add(g.Tanh(inner), g.Scalar(1, d)))
-		},
-		nn.GELU: func(g *mlx.Scope, x mlx.Array) mlx.Array {
-			d := lib.DType(x)
-			return g.Multiply(g.Multiply(x, g.Scalar(0.5, d)), g.Add(g.Erf(g.Multiply(x, g.Scalar(rootHalf, d))), g.Scalar(1, d)))
-		},
-	} {
-		c, err := lib.Compile(func(g *mlx.Scope, in []mlx.Array) []mlx.Array {
-			return []mlx.Array{g.Multiply(act(g, in[0]), in[1])}
-		}, true)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}

@@ -19,7 +19,10 @@ import (
 	"github.com/inferflux/inferflux/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// MLX's thread lives as long as the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/inferflux/inferflux/mlx.(*Library).serve"))
+}
 
 const tiny = "../../../model/testdata/llama-gqa-tied.gguf"
 
