@@ -64,14 +64,31 @@ func Detect(ctx context.Context) (Device, string) {
 	if runtime.GOOS == "darwin" {
 		return Metal, "Apple's GPU"
 	}
-	return detector{root: "/", smi: nvidiaSMI, libraryPath: os.Getenv("LD_LIBRARY_PATH")}.detect(ctx)
+	return thisMachine().detect(ctx)
 }
+
+// needsDriver says that a CUDA device can't be tried here, before gigabytes are
+// fetched for it.
+func needsDriver(ctx context.Context, d Device) error {
+	if d != CUDA12 && d != CUDA13 || thisMachine().hasLibrary(ctx, driverLibrary) {
+		return nil
+	}
+	return fmt.Errorf("%s needs the NVIDIA driver, and its library %s isn't here (in a container: start it with the GPU, as by --gpus all); "+
+		"to install for another machine, add --no-verify", d, driverLibrary)
+}
+
+// driverLibrary is the part of the driver that programs load.
+const driverLibrary = "libcuda.so.1"
 
 // detector looks for an NVIDIA GPU on Linux.
 type detector struct {
-	root        string
-	smi         func(context.Context) string
-	libraryPath string
+	root          string
+	smi, ldconfig func(context.Context) string
+	libraryPath   string
+}
+
+func thisMachine() detector {
+	return detector{root: "/", smi: nvidiaSMI, ldconfig: ldconfigCache, libraryPath: os.Getenv("LD_LIBRARY_PATH")}
 }
 
 func (d detector) detect(ctx context.Context) (Device, string) {
@@ -79,8 +96,8 @@ func (d detector) detect(ctx context.Context) (Device, string) {
 	if version == "" {
 		return CPU, "no NVIDIA driver was found"
 	}
-	if !d.hasLibrary("libcuda.so.1") {
-		return CPU, fmt.Sprintf("the NVIDIA driver is %s, but its library libcuda.so.1 isn't here (in a container: start it with the GPU, as by --gpus all)", version)
+	if !d.hasLibrary(ctx, driverLibrary) {
+		return CPU, fmt.Sprintf("the NVIDIA driver is %s, but its library %s isn't here (in a container: start it with the GPU, as by --gpus all)", version, driverLibrary)
 	}
 	switch {
 	case atLeast(version, driverForCUDA13):
@@ -104,9 +121,17 @@ func (d detector) driver(ctx context.Context) string {
 
 // nvidiaSMI asks NVIDIA's tool where /proc doesn't tell, as under WSL.
 func nvidiaSMI(ctx context.Context) string {
+	return output(ctx, "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+}
+
+// ldconfigCache lists what the dynamic loader knows.
+func ldconfigCache(ctx context.Context) string { return output(ctx, "/sbin/ldconfig", "-p") }
+
+// output is what a program prints, "" if it fails.
+func output(ctx context.Context, name string, args ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := subprocess.Command(ctx, "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").Output()
+	out, err := subprocess.Command(ctx, name, args...).Output()
 	if err != nil {
 		return ""
 	}
@@ -115,16 +140,17 @@ func nvidiaSMI(ctx context.Context) string {
 
 // hasLibrary looks where the dynamic loader does, and where drivers are mounted
 // into containers.
-func (d detector) hasLibrary(name string) bool {
+func (d detector) hasLibrary(ctx context.Context, name string) bool {
 	dirs := filepath.SplitList(d.libraryPath)
 	for _, dir := range []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "lib64",
 		"usr/lib/wsl/lib", "usr/local/nvidia/lib64", "usr/local/cuda/compat", "run/opengl-driver/lib"} {
 		dirs = append(dirs, filepath.Join(d.root, dir))
 	}
-	return slices.ContainsFunc(dirs, func(dir string) bool {
+	there := slices.ContainsFunc(dirs, func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, name))
 		return dir != "" && err == nil
 	})
+	return there || strings.Contains(d.ldconfig(ctx), name+" ")
 }
 
 // atLeast compares dotted versions.

@@ -22,6 +22,7 @@ func TestDetect(t *testing.T) {
 		{"the oldest for 12", "550.54.14", "", "usr/lib", CUDA12, "550.54.14"},
 		{"just too old", "550.54.13", "", "usr/lib", CPU, "MLX needs 550.54.14"},
 		{"WSL: only nvidia-smi", "", "581.29\n", "usr/lib/wsl/lib", CUDA13, "581.29"},
+		{"known to the loader only", "580.95.05", "", "ldconfig", CUDA13, "580.95.05"},
 		{"a container without the GPU", "580.95.05", "", "", CPU, "--gpus all"},
 		{"nvidia-smi without a driver", "", "NVIDIA-SMI has failed because it couldn't communicate with the driver\n", "usr/lib", CPU, "no NVIDIA driver"},
 	} {
@@ -40,17 +41,21 @@ func TestDetect(t *testing.T) {
 			if c.proc != "" {
 				write("proc/driver/nvidia/version", strings.Replace(proc, "%s", c.proc, 1))
 			}
-			if c.library != "" {
+			cache := "	libcudart.so.13 (libc6,x86-64) => /opt/lib/libcudart.so.13\n"
+			if c.library == "ldconfig" {
+				cache += "	libcuda.so.1 (libc6,x86-64) => /opt/lib/libcuda.so.1\n"
+			} else if c.library != "" {
 				write(filepath.Join(c.library, "libcuda.so.1"), "")
 			}
-			d := detector{root: root, smi: func(context.Context) string { return c.smi }}
+			d := detector{root: root, smi: func(context.Context) string { return c.smi }, ldconfig: func(context.Context) string { return cache }}
 			got, why := d.detect(t.Context())
 			if got != c.want || !strings.Contains(why, c.why) {
 				t.Errorf("detect = %s, %q; want %s, %q", got, why, c.want, c.why)
 			}
 		})
 	}
-	d := detector{root: t.TempDir(), smi: func(context.Context) string { return "590.1" }, libraryPath: ":" + t.TempDir()}
+	d := detector{root: t.TempDir(), smi: func(context.Context) string { return "590.1" }, ldconfig: func(context.Context) string { return "" },
+		libraryPath: ":" + t.TempDir()}
 	if got, _ := d.detect(t.Context()); got != CPU {
 		t.Errorf("an empty part of LD_LIBRARY_PATH: %s", got)
 	}

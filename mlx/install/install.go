@@ -170,6 +170,11 @@ func Run(ctx context.Context, o Options) (Record, error) {
 	if r.Device == Metal {
 		return r.homebrew(ctx)
 	}
+	if !r.NoVerify {
+		if err := needsDriver(ctx, r.Device); err != nil {
+			return Record{}, err
+		}
+	}
 	return r.build(ctx)
 }
 

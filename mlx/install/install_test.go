@@ -51,6 +51,11 @@ func newMachine(t *testing.T) *machine {
 	t.Setenv("PATH", m.bin+":/usr/bin:/bin")
 	t.Setenv("LOG", m.log)
 	t.Setenv("CXX", "")
+	driver := t.TempDir()
+	if err := os.WriteFile(filepath.Join(driver, driverLibrary), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LD_LIBRARY_PATH", driver)
 	file := filepath.Join(t.TempDir(), "mlx-1-py3-none-any.whl")
 	writeWheel(t, file, member{"mlx/lib/libmlx.so", "library", 0o755}, member{"mlx/include/mlx/mlx.h", "", 0o644})
 	t.Setenv("WHEEL", file)
