@@ -104,7 +104,7 @@ func describe(lib *mlx.Library, device mlx.Device) backend.Description {
 	d := backend.Description{Name: Name, Version: lib.Version(), Library: lib.Location().Path, Ready: true}
 	switch {
 	case device.Type == mlx.CPU:
-		d.Device = "CPU (for checking, not for speed)"
+		d.Device, d.ByNameOnly = "CPU (for checking, not for speed)", true
 	case lib.Metal():
 		d.Device = cmp.Or(device.Name, "Apple GPU") + " (Metal)"
 	default:
