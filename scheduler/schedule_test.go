@@ -15,7 +15,7 @@ import (
 	"github.com/inferflux/inferflux/scheduler"
 )
 
-// TestSchedules plays the stories in testdata. The model of all of them counts
+// TestSchedules plays the stories in testdata/schedules. The model of all of them counts
 // up: after a prompt of n tokens, which are 1 to n, it says n+1, n+2, ….
 //
 //	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed] [device]
@@ -40,7 +40,7 @@ import (
 //	    one that doesn't exist
 //	drain, close, stats
 func TestSchedules(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/schedules", func(t *testing.T, path string) {
 		st := &stage{t: t}
 		datadriven.RunTest(t, path, st.play)
 	})

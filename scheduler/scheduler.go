@@ -1,7 +1,7 @@
 // Package scheduler turns requests into tokens. One loop owns an engine: each
 // step it frees what was cancelled, admits waiting requests whose KV fits, forms
-// a batch within a token budget, runs it, samples, and hands every request its
-// new token. It knows tokens only: no text, no HTTP.
+// a batch within a token budget, starts it, and hands every request its new
+// token. It knows tokens only: no text, no HTTP.
 //
 //	s := scheduler.New(engine, scheduler.Options{})
 //	q, err := s.Submit(ctx, scheduler.Request{Prompt: ids, Sampling: sample.Defaults(), MaxTokens: 100})
@@ -35,14 +35,30 @@
 // An engine without MixedBatch gets in turns a batch of generating sequences and
 // a batch with a chunk of one prompt.
 //
+// # Looking ahead
+//
+// An engine that chooses tokens on its device (a backend.DeviceSampler with that
+// capability) gets a batch before the tokens of the one before have been read, so
+// that it never waits for the host: a sequence that is generating takes part with
+// the token it is about to draw, whatever that is. Such a batch can't be formed
+// where somebody's next draw depends on the token (penalties): then the one before
+// is read first. A sequence whose last token is under way takes no further part.
+// From an engine that gives logits, tokens are drawn on the host, on all cores.
+//
+// The tokens are the same either way: a draw takes its number from the request's
+// own random stream by its place in the answer.
+//
 // # Ends
 //
 // A sequence ends by a stop token, at its limit, by [Sequence.Cancel] or
 // [Sequence.Stop], with the context given to Submit, or with an error. Its KV is
-// free before the next batch and before its reader hears of the end.
+// free before the next batch is formed and before its reader hears of the end. It
+// may still be part of one batch under way, which nobody hears of.
 //
 // The spans of a batch that failed run again one by one, so that only the
-// sequences at fault fail. After an error that wraps backend.ErrEngineFailed, or
+// sequences at fault fail; a batch started after it counts for nothing, and all
+// sequences go back to where they were before. A span that fails alone, because no
+// token can be chosen, ends its sequence alone. After an error that wraps backend.ErrEngineFailed, or
 // a panic, the engine isn't called any more: every sequence gets the error, and
 // so does every later Submit; [Scheduler.Failed] reports it.
 //
