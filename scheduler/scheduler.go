@@ -58,9 +58,10 @@
 // The spans of a batch that failed run again one by one, so that only the
 // sequences at fault fail; a batch started after it counts for nothing, and all
 // sequences go back to where they were before. A span that fails alone, because no
-// token can be chosen, ends its sequence alone. After an error that wraps backend.ErrEngineFailed, or
-// a panic, the engine isn't called any more: every sequence gets the error, and
-// so does every later Submit; [Scheduler.Failed] reports it.
+// token can be chosen, ends its sequence alone. After an error that wraps
+// backend.ErrEngineFailed, or a panic, the engine isn't called any more: every
+// sequence gets the error, and so does every later Submit; [Scheduler.Failed]
+// reports it.
 //
 // The places of what comes later: a prefix cache is asked at admission
 // (admit.go), preemption and speculation at batch forming (batch.go).
