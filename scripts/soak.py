@@ -130,8 +130,9 @@ def main():
             if last > second * (1 + a.slack) + 1:
                 grew.append(name)
     failed = sum(b["failed"] for b in blocks)
-    print(f"{sum(b['requests'] for b in blocks)} requests, {failed} failed; resident {idle / 1e6:.1f} MB before, {after['resident_bytes'] / 1e6:.1f} MB after; "
-          + ("flat" if not grew else "grew: " + ", ".join(grew)))
+    slope = statistics.linear_regression(range(1, BLOCKS), [m["resident_bytes"] for m in means[1:]]).slope / (a.requests // BLOCKS)
+    print(f"{sum(b['requests'] for b in blocks)} requests, {failed} failed; resident {idle / 1e6:.1f} MB before, {after['resident_bytes'] / 1e6:.1f} MB after, "
+          f"{slope:+.0f} bytes a request from the second block on; " + ("flat" if not grew else "grew: " + ", ".join(grew)))
     sys.exit(1 if failed or grew or server.returncode else 0)
 
 

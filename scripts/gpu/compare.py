@@ -148,7 +148,7 @@ class Comparison:
             if again and p.left() < share / 2:
                 break  # what is left is for the servers
             self.part(result, "ours", lambda: p.json([*engine, "-p", prompts, "-n", generate, "-d", depth, "-r", "3"], 90))
-            self.part(result, "theirs", lambda: p.json([sys.executable, MLXLM, folder, "--prompt", prompts, "--generate", generate, "--depth", depth, "--repeat", "3"], 90))
+            self.part(result, "theirs", lambda: p.json([sys.executable, MLXLM, "bench", folder, "--prompt", prompts, "--generate", generate, "--depth", depth, "--repeat", "3"], 90))
         self.servers(result, folder)
         self.part(result, "ours_16", lambda: p.json([*engine, "-p", "0", "-n", "16" if a.small else "128", "-d", depth, "--parallel", "16", "-r", "2"], 60))
 
@@ -161,7 +161,7 @@ class Comparison:
         ports = free_port(), free_port()
         commands = {
             "ours_server": [a.inferctl, "serve", "--model", folder, "--backend", a.backend, "--listen", f"127.0.0.1:{ports[0]}", "--log-level", "warn"],
-            "theirs_server": [sys.executable, "-m", "mlx_lm", "server", "--model", folder, "--host", "127.0.0.1", "--port", str(ports[1]), "--log-level", "WARNING"],
+            "theirs_server": [sys.executable, MLXLM, "serve", folder, "--port", str(ports[1])],
         }
         ready = {"ours_server": f"http://127.0.0.1:{ports[0]}/readyz", "theirs_server": f"http://127.0.0.1:{ports[1]}/health"}
         up = {}
@@ -258,7 +258,7 @@ def machine(a, p):
 
     gpu = said(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]).split("\n")[0].split(", ")
     backends = p.json([a.inferctl, "backends", "--json"], 60)
-    backend = next((b for b in backends if b["name"] == a.backend), {})
+    backend = next((b for b in backends["backends"] if b["name"] == a.backend), {})
     if not backend.get("ready"):
         raise Failed(f"backend {a.backend} can't run: {backend.get('reason', 'unknown')}; {backend.get('remedy', '')}")
     return {

@@ -1,23 +1,33 @@
 #!/usr/bin/env python3
-"""mlx-lm as a peer to measure beside, one sequence at a time and without a server.
+"""mlx-lm as a peer to measure beside: its engine and its server.
 
-    mlxlm.py CHECKPOINT [--prompt 512,2048,4096] [--generate 256] [--depth 128] [--repeat 3]
+    mlxlm.py bench CHECKPOINT [--prompt 512,2048,4096] [--generate 256] [--depth 128] [--repeat 3]
+    mlxlm.py serve CHECKPOINT --port PORT
 
-The counterpart of `inferctl bench -m CHECKPOINT -p 512,2048,4096 -n 256 -d 128 -b 2048`:
-random tokens, greedy, nothing ends an answer, no text is made of the tokens.
-A prompt's time runs to its first generated token; generation's from the token that
-comes first after --depth others. Each test runs once to warm up (reported as
-"first") and then --repeat times. Prints one JSON object, in tokens per second.
-Needs mlx-lm and an MLX for this machine's device. Its server is measured with
-`inferctl bench --server` as ours is.
+bench is the counterpart of `inferctl bench -m CHECKPOINT -p 512,2048,4096 -n 256
+-d 128 -b 2048`: random tokens, greedy, nothing ends an answer, no text is made of
+the tokens. A prompt's time runs to its first generated token; generation's from
+the token that comes first after --depth others. Each test runs once to warm up
+(reported as "first") and then --repeat times. Prints one JSON object, in tokens per
+second.
+
+serve is `mlx_lm.server` with its defaults, except that 128 connections may wait to
+be accepted and not 5: with so few, some of 16 clients that connect at once are
+turned away by the kernel and try again a second later, which would say nothing
+about the engine. Measure it with `inferctl bench --server`, as ours is.
+
+Needs mlx-lm and an MLX for this machine's device.
 """
 import argparse
 import importlib.metadata
 import json
+import socketserver
 import statistics
+import sys
 import time
 
 import mlx.core as mx
+import mlx_lm.server
 import numpy as np
 from mlx_lm import load
 from mlx_lm.generate import generate_step, wired_limit
@@ -28,14 +38,7 @@ def measure(repeat, run):
     return {"first": first, "median": statistics.median(samples), "samples": samples}
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("checkpoint")
-    p.add_argument("--prompt", default="512,2048,4096", help="prompt lengths, with commas; 0 for none")
-    p.add_argument("--generate", type=int, default=256)
-    p.add_argument("--depth", type=int, default=128)
-    p.add_argument("--repeat", type=int, default=3)
-    a = p.parse_args()
+def bench(a):
     begin = time.perf_counter()
     model, _, config = load(a.checkpoint, return_config=True)
     mx.eval(model.parameters())
@@ -76,5 +79,25 @@ def main():
     }))
 
 
+def serve(a):
+    socketserver.TCPServer.request_queue_size = 128
+    sys.argv = ["mlx_lm.server", "--model", a.checkpoint, "--host", "127.0.0.1", "--port", str(a.port), "--log-level", "WARNING"]
+    mlx_lm.server.main()
+
+
 if __name__ == "__main__":
-    main()
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = p.add_subparsers(required=True)
+    b = sub.add_parser("bench")
+    b.set_defaults(run=bench)
+    b.add_argument("checkpoint")
+    b.add_argument("--prompt", default="512,2048,4096", help="prompt lengths, with commas; 0 for none")
+    b.add_argument("--generate", type=int, default=256)
+    b.add_argument("--depth", type=int, default=128)
+    b.add_argument("--repeat", type=int, default=3)
+    s = sub.add_parser("serve")
+    s.set_defaults(run=serve)
+    s.add_argument("checkpoint")
+    s.add_argument("--port", type=int, required=True)
+    a = p.parse_args()
+    a.run(a)
