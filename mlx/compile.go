@@ -36,7 +36,8 @@ var closureCallback = sync.OnceValue(func() uintptr {
 // every combination of types and numbers of dimensions, to record its graph; f
 // must therefore depend on nothing else, must not evaluate or read arrays, and
 // must not call runtime.Goexit. The scope that f gets ends with its call; arrays
-// from outside that f uses are recorded as constants.
+// from outside that f uses are recorded as constants. On the CPU, MLX compiles what it fused with
+// the machine's C++ compiler and fails if there is none.
 func (l *Library) Compile(f func(s *Scope, in []Array) []Array, shapeless bool) (c *Compiled, err error) {
 	l.Do(func() {
 		l.closureID++
@@ -75,7 +76,7 @@ func (s *Scope) Call(c *Compiled, in ...Array) []Array {
 		return nil
 	}
 	if c.closure == 0 {
-		s.failWith("compiled function", "is freed")
+		s.failWith(&Error{Op: "compiled function", Message: "is freed"})
 		return nil
 	}
 	v := s.vector(fnClosureApply, in)
@@ -89,16 +90,16 @@ func (s *Scope) Call(c *Compiled, in ...Array) []Array {
 	if int32(rc) == 0 {
 		return s.unpack(s.out)
 	}
-	s.fail(fnClosureApply, in...)
 	failed := s.lib.failed
 	s.lib.failed = callbackFailure{}
 	if failed.panicked {
 		panic(failed.value)
 	}
+	e := &Error{Op: "compiled function", Message: takeMessage("compile"), Err: failed.err}
 	if failed.err != nil {
-		e := s.err.(*Error)
-		e.Op, e.Message, e.Err = "compiled function", failed.err.Error(), failed.err
+		e.Message = failed.err.Error()
 	}
+	s.failWith(e, in...)
 	return nil
 }
 

@@ -114,7 +114,7 @@ func (s *Scope) Launch(k Kernel, inputs []Array, outputs []KernelOutput, grid, g
 	}
 	op := "kernel " + k.name
 	if k.ctx == 0 {
-		s.failWith(op, "is not made; see Library.NewCUDAKernel and NewMetalKernel")
+		s.failWith(&Error{Op: op, Message: "is not made; see Library.NewCUDAKernel and NewMetalKernel"})
 		return none
 	}
 	fns := &s.lib.fns
@@ -161,7 +161,7 @@ func (s *Scope) Launch(k Kernel, inputs []Array, outputs []KernelOutput, grid, g
 	rc := callC(fns[k.fns.apply], s.outPtr, k.ctx, v, config, s.stream.ctx)
 	s.freeVector(v)
 	if int32(rc) != 0 {
-		s.failWith(op, takeMessage(op), inputs...)
+		s.failWith(&Error{Op: op, Message: takeMessage(k.name)}, inputs...)
 		return none
 	}
 	if out := s.unpack(s.out); out != nil {

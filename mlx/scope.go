@@ -26,6 +26,7 @@ type Scope struct {
 	lib    *Library
 	stream Stream
 	err    error
+	closed bool
 	arrays []uintptr // owned
 
 	// What C reads and writes during a call. Being part of a heap object it
@@ -72,7 +73,7 @@ func (s *Scope) Err() error { return s.err }
 
 // Reset frees the scope's arrays and forgets its failure: it is as new.
 func (s *Scope) Reset() {
-	if s.err == errClosed {
+	if s.closed {
 		return
 	}
 	s.lib.freeAll(s.arrays)
@@ -83,7 +84,7 @@ func (s *Scope) Reset() {
 // Close frees the scope's arrays and ends it. Closing twice is harmless.
 func (s *Scope) Close() {
 	s.Reset()
-	s.err = errClosed
+	s.closed, s.err = true, errClosed
 }
 
 // Keep takes an array out of the scope, so that it outlives it, and returns it.
@@ -104,7 +105,7 @@ func (s *Scope) Own(a Array) Array {
 	if a.ctx == 0 {
 		return a
 	}
-	if s.err == errClosed {
+	if s.closed {
 		s.lib.Free(a)
 		return Array{}
 	}
@@ -168,14 +169,14 @@ func (s *Scope) unpack(vector uintptr) []Array {
 	return arrays
 }
 
-// fail makes what MLX reported the scope's failure.
+// fail makes what MLX reported of a function the scope's failure.
 func (s *Scope) fail(f fn, in ...Array) {
 	op := opName(f)
-	s.failWith(op, takeMessage(op), in...)
+	s.failWith(&Error{Op: op, Message: takeMessage(op)}, in...)
 }
 
-func (s *Scope) failWith(op, message string, in ...Array) {
-	e := &Error{Op: op, Message: message}
+// failWith makes e, of the arrays in, the scope's failure.
+func (s *Scope) failWith(e *Error, in ...Array) {
 	for _, a := range in {
 		if a.ctx != 0 {
 			e.Shapes = append(e.Shapes, fmt.Sprintf("%v %s", s.lib.Shape(a), s.lib.DType(a)))
