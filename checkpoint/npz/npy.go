@@ -69,7 +69,11 @@ func parseArray(b []byte) (e checkpoint.Entry, start int, err error) {
 func columns(shape []int) int {
 	n := 0
 	for _, d := range shape {
-		if d != 1 {
+		switch d {
+		case 0:
+			return 0 // there are no elements
+		case 1:
+		default:
 			n++
 		}
 	}
