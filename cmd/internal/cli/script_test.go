@@ -35,16 +35,22 @@ func TestMain(m *testing.M) {
 //	shutdown    send it SIGTERM and want exit code 0
 //	try N ARGS  run a program and want exit code N
 func TestScripts(t *testing.T) {
-	model, err := filepath.Abs("../../../model/testdata/llama-gqa-tied.gguf")
+	models, err := filepath.Abs("../../../model/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			data, err := os.ReadFile(model)
+			// One model as a file and as a folder, and one that MLX quantized.
+			data, err := os.ReadFile(filepath.Join(models, "llama-gqa-tied.gguf"))
 			if err != nil {
 				return err
+			}
+			for folder, from := range map[string]string{"tiny": "llama-gqa-tied", "quantized": "mlx/mixed"} {
+				if err := os.CopyFS(filepath.Join(e.WorkDir, folder), os.DirFS(filepath.Join(models, from))); err != nil {
+					return err
+				}
 			}
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector, a second for each command otherwise
