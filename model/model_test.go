@@ -12,9 +12,33 @@ import (
 
 	"github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/model/modeltest"
 	"github.com/inferflux/inferflux/nn"
 	"github.com/inferflux/inferflux/tensor"
 )
+
+// TestInspectFolders: a Hugging Face folder describes the same model as the GGUF
+// file made of it, and MLX's quantizations are named.
+func TestInspectFolders(t *testing.T) {
+	for _, name := range []string{"llama-gqa-tied", "qwen3"} {
+		file, err := model.Inspect(modeltest.Open(t, name+".gguf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, err := model.Inspect(modeltest.Open(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(file, folder); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	for name, want := range map[string]string{"llama-bf16": "BF16", "llama-f16": "F16", "mlx/affine-3-64": "affine 3-bit/64", "mlx/mixed": "affine 4-bit/64", "mlx/nvfp4": "nvfp4 4-bit/16"} {
+		if got, err := model.Inspect(modeltest.Open(t, name)); err != nil || got.Quantization != want || got.Parameters < 20000 {
+			t.Errorf("%s: %+v, %v; want %s", name, got, err, want)
+		}
+	}
+}
 
 func TestInspectFixtures(t *testing.T) {
 	want := model.Config{Architecture: "llama", Vocab: 264, Context: 256, Layers: 2, Hidden: 32, Heads: 4, Quantization: "F32"}
@@ -135,6 +159,9 @@ func TestRope(t *testing.T) {
 		{"yarn, Hugging Face", tinyHF(), metadata{"rope_parameters.rope_type": "yarn", "rope_parameters.rope_theta": 1000000.0, "rope_parameters.factor": 4,
 			"rope_parameters.original_max_position_embeddings": 4096, "rope_parameters.attention_factor": 1.5, "rope_parameters.beta_fast": 16, "rope_parameters.beta_slow": 2},
 			1.5, []float32{1.0, 0.17782794, 0.031622779, 0.0035146333, 0.00025000001, 4.4456985e-05, 7.9056936e-06, 1.4058534e-06}},
+		{"yarn with two mscales", tinyHF(), metadata{"rope_scaling.type": "yarn", "rope_theta": 1000000.0, "rope_scaling.factor": 4.0, "rope_scaling.original_max_position_embeddings": 4096,
+			"rope_scaling.mscale": 1.0, "rope_scaling.mscale_all_dim": 0.5, "rope_scaling.beta_fast": 16, "rope_scaling.beta_slow": 2},
+			1.0648216253695715, []float32{1.0, 0.17782794, 0.031622779, 0.0035146333, 0.00025000001, 4.4456985e-05, 7.9056936e-06, 1.4058534e-06}},
 		{"llama3, Hugging Face", tinyHF(), metadata{"rope_scaling.rope_type": "llama3", "rope_theta": 500000.0, "rope_scaling.factor": 8.0, "rope_scaling.low_freq_factor": 1.0,
 			"rope_scaling.high_freq_factor": 4.0, "rope_scaling.original_max_position_embeddings": 32},
 			0, []float32{1.0, 0.024240345, 0.0047007538, 0.00091158313, 0.00017677668, 3.4281024e-05, 6.6478697e-06, 1.2891732e-06}},
@@ -243,7 +270,12 @@ func TestHyperParameters(t *testing.T) {
 			t.Errorf("%s = %v: %v, expected %q", c.key, c.value, err, c.want)
 		}
 	}
-	f := tinyGGUF()
+	f := tinyHF()
+	f.meta["partial_rotary_factor"] = 0.5
+	if _, err := model.Inspect(f); err == nil || !strings.Contains(err.Error(), "partial_rotary_factor is 0.5") {
+		t.Errorf("half-rotated heads: %v", err)
+	}
+	f = tinyGGUF()
 	delete(f.meta, "llama.block_count")
 	delete(f.meta, "llama.context_length")
 	if _, err := model.Inspect(f); err == nil || !strings.Contains(err.Error(), "block_count") || !strings.Contains(err.Error(), "context_length") {
@@ -260,13 +292,15 @@ func TestTensors(t *testing.T) {
 	f.tensors["blk.0.ffn_up.weight"] = []int{64, 33}
 	f.types["blk.0.ffn_down.weight"] = tensor.IQ1_S
 	f.tensors["blk.0.attn_q.bias"] = []int{32} // without those of k and v
+	f.tensors["blk.0.attn_q_norm.weight"], f.tensors["vision"] = []int{8}, []int{8}
 	r := &recorder{}
 	_, err := model.Load(f, r)
 	if err == nil {
 		t.Fatal("a broken checkpoint was loaded")
 	}
 	for _, want := range []string{"tiny", "blk.1.attn_k.weight [16 32] is missing", "output_norm.weight [32] is missing",
-		"blk.0.ffn_up.weight has the shape [64 33], expected [64 32]", "blk.0.ffn_down.weight is stored as IQ1_S", "blk.0.attn_k.bias [16] is missing"} {
+		"blk.0.ffn_up.weight has the shape [64 33], expected [64 32]", "blk.0.ffn_down.weight is stored as IQ1_S", "blk.0.attn_k.bias [16] is missing",
+		"no use for blk.0.attn_q_norm.weight, vision:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q doesn't contain %q", err, want)
 		}

@@ -18,6 +18,10 @@ var (
 	keyScalingFactor   = Key{"%s.rope.scaling.factor", "rope_scaling.factor"}
 	keyScalingOriginal = Key{"%s.rope.scaling.original_context_length", "rope_scaling.original_max_position_embeddings"}
 	keyScalingMscale   = Key{"%s.rope.scaling.attn_factor", "rope_scaling.attention_factor"}
+	keyMscale          = Key{"", "rope_scaling.mscale"}
+	keyMscaleAllDim    = Key{"", "rope_scaling.mscale_all_dim"}
+	keyPartial         = Key{"", "partial_rotary_factor"}
+	keyPartialNested   = Key{"", "rope_parameters.partial_rotary_factor"}
 	keyYarnFast        = Key{"%s.rope.scaling.yarn_beta_fast", "rope_scaling.beta_fast"}
 	keyYarnSlow        = Key{"%s.rope.scaling.yarn_beta_slow", "rope_scaling.beta_slow"}
 	keyLowFreq         = Key{"", "rope_scaling.low_freq_factor"}
@@ -43,6 +47,11 @@ func readRope(p *Params, headDim, context int) *nn.Rope {
 	if dims%2 != 0 {
 		p.Fail("%s is %d, expected an even number", p.name(keyRopeDims), dims)
 		return nil
+	}
+	for _, k := range []Key{keyPartial, keyPartialNested} {
+		if part := p.FloatOr(k, 1, 0, 1); part != 1 {
+			p.Fail("%s is %g: heads that are rotated in part are not supported", p.name(k), part)
+		}
 	}
 	baseKey := keyRopeBase
 	if p.Has(keyRopeBaseNested) {
@@ -86,11 +95,13 @@ func readRope(p *Params, headDim, context int) *nn.Rope {
 		scaleYarn(freq, f, base, p.FloatOr(nested(p, keyYarnFast), 32, 1e-3, 1e6), p.FloatOr(nested(p, keyYarnSlow), 1, 1e-3, 1e6), float64(original))
 		// GGUF's attn_factor multiplies the paper's mscale, the attention_factor of
 		// config.json replaces it.
-		scale := 0.1*math.Log(f) + 1
+		scale := yarnScale(f, 1)
 		if given := p.FloatOr(nested(p, keyScalingMscale), 1, 1e-3, 1e3); p.Format() == checkpoint.GGUF {
 			scale *= given
 		} else if p.Has(nested(p, keyScalingMscale)) {
 			scale = given
+		} else if p.Has(nested(p, keyMscale)) && p.Has(nested(p, keyMscaleAllDim)) {
+			scale = yarnScale(f, p.FloatOr(nested(p, keyMscale), 1, 1e-3, 1e3)) / yarnScale(f, p.FloatOr(nested(p, keyMscaleAllDim), 1, 1e-3, 1e3))
 		}
 		r.Scale = float32(scale)
 	default:
@@ -118,6 +129,9 @@ func scaleLlama3(freq []float64, factor, low, high, original float64) {
 		}
 	}
 }
+
+// yarnScale is the paper's mscale (section 3.4), whose slope some models change.
+func yarnScale(factor, slope float64) float64 { return 0.1*slope*math.Log(factor) + 1 }
 
 // scaleYarn blends from the plain frequency (pairs that turn more than fast
 // times within the original context) to the interpolated one (less than slow

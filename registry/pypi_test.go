@@ -218,6 +218,17 @@ func TestLocalFiles(t *testing.T) {
 	if all, err := s.List(); err != nil || len(all) != 0 {
 		t.Errorf("an absent store: %v, %v", all, err)
 	}
+	// A folder is a model too, as large as the files in it, links included.
+	dir := filepath.Join(t.TempDir(), "model")
+	os.Mkdir(dir, 0o755)
+	os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o644)
+	os.Mkdir(filepath.Join(dir, "sub"), 0o755)
+	if err := os.Symlink(path, filepath.Join(dir, "model.safetensors")); err != nil {
+		t.Skip(err)
+	}
+	if m, err := s.Find(dir + "/"); err != nil || m.Path() != dir || m.Size() != 6 {
+		t.Errorf("%+v, %v", m, err)
+	}
 }
 
 // A manifest that somebody tampered with leads nowhere.
