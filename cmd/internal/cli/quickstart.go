@@ -325,6 +325,9 @@ func (q *quick) next() {
 	if q.model != quickModel {
 		serve += " --model " + q.model
 	}
+	if q.backend != "" {
+		serve += " --backend " + q.backend
+	}
 	fmt.Fprint(q.out, "\nThat was your own machine. Next:\n\n")
 	t := newTable("  "+serve, "serve it, for OpenAI clients at http://127.0.0.1:8080/v1")
 	t.add("  "+program+" chat", "talk to it, from another terminal")
