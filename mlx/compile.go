@@ -90,14 +90,13 @@ func (s *Scope) Call(c *Compiled, in ...Array) []Array {
 	if int32(rc) == 0 {
 		return s.unpack(s.out)
 	}
-	failed := s.lib.failed
+	failed, e := s.lib.failed, &Error{Op: "compiled function", Message: takeMessage("compile")}
 	s.lib.failed = callbackFailure{}
 	if failed.panicked {
 		panic(failed.value)
 	}
-	e := &Error{Op: "compiled function", Message: takeMessage("compile"), Err: failed.err}
 	if failed.err != nil {
-		e.Message = failed.err.Error()
+		e.Message, e.Err = failed.err.Error(), failed.err
 	}
 	s.failWith(e, in...)
 	return nil

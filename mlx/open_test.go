@@ -70,6 +70,7 @@ func TestOpenWhatIsNoLibrary(t *testing.T) {
 		{"folder", dir},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // with the race detector every process sleeps a second as it ends
 			if out := openInChild(t, mlx.Location{Path: tt.path}); !strings.HasPrefix(out, "error: load "+tt.path+": ") || !strings.Contains(out, "install MLX anew") {
 				t.Errorf("%s", out)
 			}
@@ -119,6 +120,7 @@ func TestOpenFakes(t *testing.T) {
 		{"unrelated", "int f(void) { return 1; }", nil, []string{"error: ", "not mlx-c, or one older than 0.6", "mlx_version"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // with the race detector every process sleeps a second as it ends
 			out := openInChild(t, mlx.Location{Path: build(tt.name, tt.source, tt.args...)})
 			for _, want := range tt.want {
 				if !strings.Contains(out, want) {
