@@ -124,6 +124,9 @@ func realPath(path string) string {
 
 // load maps the library, checks it and starts its thread.
 func load(l Location) (*Library, error) {
+	if errNoNative != nil {
+		return nil, fmt.Errorf("load %s: %w", l.Path, errNoNative)
+	}
 	if l.MLX != "" {
 		// libmlxc does not say where its libmlx lies: with that one loaded, and its
 		// symbols visible, the loader looks no further.

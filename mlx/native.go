@@ -15,6 +15,9 @@ import (
 // function for the price of one passage into C.
 var mixedTrampoline, eachTrampoline uintptr
 
+// errNoNative is nil: this build loads native libraries.
+var errNoNative error
+
 // openShared maps a shared library; global makes its symbols available to those
 // loaded later.
 func openShared(path string, global bool) (uintptr, error) {

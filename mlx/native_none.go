@@ -7,12 +7,12 @@ import (
 	"runtime"
 )
 
-// This build loads no native libraries: openShared refuses, so nothing below is
-// ever reached.
+// errNoNative says that this build loads no native libraries: the system is not
+// one that MLX runs on, or the tag nonative asked for a program without a dynamic
+// loader. Nothing below is ever reached.
+var errNoNative = fmt.Errorf("this build of the program (%s/%s) loads no native libraries; use one for Linux or macOS built without the tag nonative", runtime.GOOS, runtime.GOARCH)
 
-func openShared(path string, _ bool) (uintptr, error) {
-	return 0, fmt.Errorf("this build of the program for %s/%s loads no native libraries, so not %s", runtime.GOOS, runtime.GOARCH, path)
-}
+func openShared(string, bool) (uintptr, error) { return 0, errNoNative }
 
 func lookup(uintptr, string) uintptr                { return 0 }
 func threadSelf() uintptr                           { return 0 }
