@@ -43,8 +43,8 @@ func Example_matmul() {
 	// prints [2 2] [4 5 10 11]
 }
 
-// A mistake says where it was made.
-func ExampleScope_Err() {
+// open is the beginning of Example_matmul.
+func open() (*mlx.Library, mlx.Stream) {
 	location, err := mlx.Find(mlx.FindOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -57,6 +57,12 @@ func ExampleScope_Err() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	return lib, stream
+}
+
+// A mistake says where it was made.
+func ExampleScope_Err() {
+	lib, stream := open()
 	lib.Do(func() {
 		s := lib.NewScope(stream)
 		defer s.Close()
@@ -72,18 +78,7 @@ func ExampleScope_Err() {
 
 // A fused function: recorded once, called many times.
 func ExampleLibrary_Compile() {
-	location, err := mlx.Find(mlx.FindOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	lib, err := mlx.Open(location)
-	if err != nil {
-		log.Fatal(err)
-	}
-	stream, err := lib.NewStream(lib.CPU())
-	if err != nil {
-		log.Fatal(err)
-	}
+	lib, stream := open()
 	double, err := lib.Compile(func(s *mlx.Scope, in []mlx.Array) []mlx.Array {
 		return []mlx.Array{s.Add(in[0], in[0])}
 	}, true)

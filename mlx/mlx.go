@@ -12,6 +12,9 @@
 //	location, err := mlx.Find(mlx.FindOptions{})
 //	lib, err := mlx.Open(location)
 //
+// A program built with the tag nonative loads nothing, and is linked statically
+// on Linux; Open then fails.
+//
 // # One thread
 //
 // MLX keeps streams, compiled functions and random state per thread. A [Library]
