@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/inferflux/inferflux/checkpoint"
@@ -84,21 +82,7 @@ func FromFolder(dir string) (*Template, error) {
 // added tokens and may have a few megabytes.
 const maxFile = 64 << 20
 
-func readFile(path string) ([]byte, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a named pipe would block
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return data, err
-}
+func readFile(path string) ([]byte, error) { return checkpoint.ReadFile(path, maxFile) }
 
 // tokenText is a token in tokenizer_config.json: its text, or an object with it.
 type tokenText string

@@ -107,3 +107,23 @@ func TestRegister(t *testing.T) {
 	}()
 	checkpoint.Register(format, nil, nil)
 }
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.json")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := checkpoint.ReadFile(path, 5); err != nil || string(got) != "12345" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := checkpoint.ReadFile(path, 4); err == nil || !strings.Contains(err.Error(), path+" is larger than 4 bytes") {
+		t.Errorf("a large file: %v", err)
+	}
+	if _, err := checkpoint.ReadFile(filepath.Join(dir, "none"), 4); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if _, err := checkpoint.ReadFile(dir, 4); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder: %v", err)
+	}
+}

@@ -24,7 +24,7 @@ var _ checkpoint.Metadata = (*metadata)(nil)
 
 // readConfig reads config.json, which every model has.
 func readConfig(dir string) ([]byte, *metadata, error) {
-	data, err := readFile(filepath.Join(dir, configName), maxConfig)
+	data, err := checkpoint.ReadFile(filepath.Join(dir, configName), maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("it has no %s, which says what the model is: download it too: %w", configName, fs.ErrNotExist)
 	}

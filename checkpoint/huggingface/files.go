@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -14,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/checkpoint/npz"
 	"github.com/inferflux/inferflux/checkpoint/safetensors"
 )
@@ -128,7 +127,7 @@ var errDamaged = errors.New("the index is damaged")
 
 // readIndex reads which file each tensor is in.
 func readIndex(dir string, names []string) (*weights, error) {
-	data, err := readFile(filepath.Join(dir, indexName), maxIndex)
+	data, err := checkpoint.ReadFile(filepath.Join(dir, indexName), maxIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -208,25 +207,4 @@ func openFile(path string) (file, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// readFile reads a regular file of at most the given size.
-func readFile(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a named pipe would block
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("%s is larger than %d bytes", path, most)
-	}
-	return data, err
 }
