@@ -137,10 +137,10 @@ type Scheduler struct {
 	MaxRunning int `key:"max_running" default:"16" range:"1..4096"`
 	// The largest number of requests that wait; more are answered with 429.
 	MaxQueue int `key:"max_queue" default:"256" range:"0..1000000"`
-	// The largest number of tokens in one step, prompts and answers together.
-	BatchTokens int `key:"batch_tokens" default:"512" range:"16..65536"`
-	// The largest piece of one prompt in a step. Smaller ones let running answers go on more evenly, larger ones read prompts faster.
-	PrefillChunk int `key:"prefill_chunk" default:"256" range:"1..65536"`
+	// The largest number of tokens in one step, prompts and answers together. 0 lets the backend choose: 512 on a CPU, 2048 on a GPU.
+	BatchTokens int `key:"batch_tokens" default:"0" range:"0..65536"`
+	// The largest piece of one prompt in a step in which others get answers. Smaller ones let those go on more evenly, larger ones read prompts faster. 0 means half of batch_tokens.
+	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536"`
 	// The length of an answer whose request sets no max_tokens. It is cut to what the context leaves.
 	DefaultMaxTokens int `key:"default_max_tokens" default:"2048" range:"1..16777216"`
 }

@@ -34,15 +34,11 @@ func (c *Config) validate() Problems {
 	c.validateModels(bad)
 
 	c.validateBackends(bad)
-	if s := c.Runtime.Scheduler; s.PrefillChunk > s.BatchTokens {
-		// Only one of the two may have been set: judge against the larger origin.
-		if _, set := c.origins["runtime.scheduler.prefill_chunk"]; set {
-			bad("runtime.scheduler.prefill_chunk", "must not be larger than batch_tokens (%d), but is %d", s.BatchTokens, s.PrefillChunk)
-		} else {
-			c.Runtime.Scheduler.PrefillChunk = s.BatchTokens
-		}
+	s := c.Runtime.Scheduler
+	if s.BatchTokens > 0 && s.PrefillChunk > s.BatchTokens {
+		bad("runtime.scheduler.prefill_chunk", "must not be larger than batch_tokens (%d), but is %d", s.BatchTokens, s.PrefillChunk)
 	}
-	if s := c.Runtime.Scheduler; s.MaxRunning > s.BatchTokens {
+	if s.BatchTokens > 0 && s.MaxRunning > s.BatchTokens {
 		bad("runtime.scheduler.max_running", "must not be larger than batch_tokens (%d), since every running sequence needs a token a step, but is %d", s.BatchTokens, s.MaxRunning)
 	}
 	return p

@@ -18,7 +18,7 @@ type Options struct {
 	// engine's MaxBatchTokens.
 	BatchTokens int
 	// PrefillChunk is the most tokens of one prompt in a step in which others
-	// generate; default 256. It is the dial between a short time to the first
+	// generate; default half of BatchTokens. It is the dial between a short time to the first
 	// token (large) and evenly flowing answers (small).
 	PrefillChunk int
 	// DefaultMaxTokens is the length of an answer to a request that names none,
@@ -40,9 +40,9 @@ func (o Options) withDefaults(e backend.Engine) Options {
 	o.MaxQueue = max(o.MaxQueue, 0)
 	set(&o.MaxRunning, 16)
 	set(&o.BatchTokens, e.MaxBatchTokens())
-	set(&o.PrefillChunk, 256)
 	set(&o.DefaultMaxTokens, 2048)
 	o.BatchTokens = min(o.BatchTokens, e.MaxBatchTokens())
+	set(&o.PrefillChunk, max(o.BatchTokens/2, 1))
 	o.MaxRunning = min(o.MaxRunning, o.BatchTokens)
 	o.PrefillChunk = min(o.PrefillChunk, o.BatchTokens)
 	if o.Observer == nil {

@@ -27,6 +27,7 @@ func (s *step) Attend(q, k, v nn.Tensor, a nn.Attention) nn.Tensor {
 	if y, ok := s.attendFused(q, k, v, a); ok {
 		return s.computed(allRows, y, q.Cols)
 	}
+	s.generic = true
 	qa, ok1 := s.array(q)
 	ka, ok2 := s.array(k)
 	va, ok3 := s.array(v)

@@ -2,6 +2,7 @@ package mlx
 
 import (
 	_ "embed"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -89,8 +90,8 @@ func (f *fused) fits(a nn.Attention) bool {
 
 // headGroup is how many query heads of one KV head a block takes: as many as its
 // registers hold.
-func headGroup(a nn.Attention) int {
-	group := a.Heads / a.KVHeads
+func headGroup(heads, kvHeads int) int {
+	group := heads / kvHeads
 	for _, n := range []int{4, 3, 2} {
 		if group%n == 0 {
 			return n
@@ -131,9 +132,6 @@ func (s *step) attendFused(q, k, v nn.Tensor, a nn.Attention) (mlx.Array, bool) 
 	out := s.g.Launch(f.append, []mlx.Array{qo.of.array, s.metadata(), s.e.kv.keys[a.Layer], s.e.kv.values[a.Layer], qn, kn, s.e.frequencies(r), s.numbers(qo.eps, scale)},
 		[]mlx.KernelOutput{{Shape: []int{n, a.Heads, a.HeadDim}, DType: s.e.dtype}, {Shape: []int{n, a.KVHeads, a.HeadDim}, DType: s.e.dtype}},
 		[3]int{32, roundUp(heads, 4), n}, [3]int{32, 4, 1}, s.templates, nil)
-	if len(out) != 2 {
-		return mlx.Array{}, true // the scope has the error
-	}
 	s.done = append(s.done, out[0])
 	if len(s.prefill) == 0 {
 		return s.g.Reshape(s.attendPaged(out[0], a), n, qw), true
@@ -147,7 +145,7 @@ func (s *step) attendFused(q, k, v nn.Tensor, a nn.Attention) (mlx.Array, bool) 
 func (s *step) attendPaged(q mlx.Array, a nn.Attention) mlx.Array {
 	const warps = 8
 	f, g := s.e.fused, &s.decode
-	rows, group := len(g.rows), headGroup(a)
+	rows, group := len(g.rows), headGroup(a.Heads, a.KVHeads)
 	meta := s.metadata()
 	if rows < len(s.Tokens) {
 		meta = s.g.Take(meta, s.decodeRows(), 0)
@@ -156,11 +154,7 @@ func (s *step) attendPaged(q mlx.Array, a nn.Attention) mlx.Array {
 	if a.Window > 0 {
 		length = min(length, a.Window)
 	}
-	blocks := rows * a.Heads / group
-	shares := 1
-	if length > 2*paging.PageTokens {
-		shares = max(1, min(f.processors/blocks, length/paging.PageTokens, 32))
-	}
+	shares := s.shares(a.Heads, a.KVHeads, length)
 	s.templates = append(s.templates[:0],
 		t("T", s.e.dtype), t("HEADS", a.Heads), t("KV_HEADS", a.KVHeads), t("HEAD_DIM", a.HeadDim),
 		t("PAGE", paging.PageTokens), t("GROUP", group), t("WARPS", warps), t("WINDOW", a.Window),
@@ -178,6 +172,18 @@ func (s *step) attendPaged(q mlx.Array, a nn.Attention) mlx.Array {
 	s.templates = append(s.templates[:0], t("T", s.e.dtype), t("HEAD_DIM", a.HeadDim))
 	return first(s.g.Launch(f.combine, out, []mlx.KernelOutput{{Shape: []int{rows, a.Heads, a.HeadDim}, DType: s.e.dtype}},
 		[3]int{rows * a.Heads * a.HeadDim, 1, 1}, [3]int{a.HeadDim, 1, 1}, s.templates, nil))
+}
+
+// shares is among how many blocks the positions of a row are divided, so that a
+// small batch occupies the whole GPU too.
+func (s *step) shares(heads, kvHeads, length int) int {
+	if length <= 2*paging.PageTokens {
+		return 1
+	}
+	blocks := len(s.decode.rows) * heads / headGroup(heads, kvHeads)
+	most := max(1, min(s.e.fused.processors/blocks, 32))
+	// A power of two, so that the number changes seldom as the sequences grow.
+	return min(1<<(bits.Len(uint(length/paging.PageTokens))-1), 1<<(bits.Len(uint(most))-1))
 }
 
 func first(a []mlx.Array) mlx.Array {
@@ -198,32 +204,33 @@ func (s *step) addNorm(v *value, x nn.Tensor, w *weight, eps float32) (mlx.Array
 	shape := mlx.KernelOutput{Shape: []int{x.Rows, v.cols}, DType: s.e.dtype}
 	out := s.g.Launch(s.e.fused.addNorm, []mlx.Array{v.sum[0], v.sum[1], w.vector, s.numbers(eps, 0)}, []mlx.KernelOutput{shape, shape},
 		[3]int{threads * x.Rows, 1, 1}, [3]int{threads, 1, 1}, s.templates, nil)
-	if len(out) != 2 {
-		return mlx.Array{}, true // the scope has the error
-	}
 	v.array = out[0]
 	return out[1], true
 }
 
-// fewRows is x [rows, cols] times a weight of 4 bits, for a batch that is
-// generating.
-func (s *step) fewRows(x mlx.Array, rows, cols int, m *segment) (mlx.Array, bool) {
+// takesFew reports whether our product for few rows takes a weight.
+func (s *step) takesFew(m *segment, rows, cols int) bool {
 	const most, chunk = 32, 128
-	bf16 := s.e.dtype == mlx.BFloat16
-	if s.e.fused == nil || rows > most || m.how.Mode != repack.Affine || m.how.Bits != 4 || cols%chunk != 0 || m.rows%16 != 0 || !bf16 && s.e.dtype != mlx.Float16 {
-		return mlx.Array{}, false
+	return s.e.fused != nil && rows <= most && m.how.Mode == repack.Affine && m.how.Bits == 4 && cols%chunk == 0 && m.rows%32 == 0 &&
+		(s.e.dtype == mlx.BFloat16 || s.e.dtype == mlx.Float16)
+}
+
+// fewRows is x [rows, cols] times a weight that takesFew, gated or not.
+func (s *step) fewRows(x mlx.Array, rows, cols int, m *segment, gated bool) mlx.Array {
+	warps, tiles, columns := 8, 1, m.rows
+	if gated {
+		columns /= 2
 	}
-	warps := 8
-	if m.rows > 8192 || cols < 8*chunk {
+	if columns > 8192 || cols < 1024 {
 		warps = 4
 	}
-	tiles := 1
 	for tiles*8 < rows {
 		tiles *= 2
 	}
-	s.templates = append(s.templates[:0], t("T", s.e.dtype), t("BF16", bf16), t("GROUP", m.how.Group), t("WARPS", warps), t("TILES", tiles))
-	return first(s.g.Launch(s.e.fused.product, []mlx.Array{x, m.w, m.scales, m.biases}, []mlx.KernelOutput{{Shape: []int{rows, m.rows}, DType: s.e.dtype}},
-		[3]int{32 * m.rows / 16, warps, 1}, [3]int{32, warps, 1}, s.templates, nil)), true
+	s.templates = append(s.templates[:0], t("T", s.e.dtype), t("BF16", s.e.dtype == mlx.BFloat16), t("GROUP", m.how.Group),
+		t("WARPS", warps), t("TILES", tiles), t("GATED", gated))
+	return first(s.g.Launch(s.e.fused.product, []mlx.Array{x, m.w, m.scales, m.biases}, []mlx.KernelOutput{{Shape: []int{rows, columns}, DType: s.e.dtype}},
+		[3]int{2 * columns, warps, 1}, [3]int{32, warps, 1}, s.templates, nil))
 }
 
 // lastMeta is the metadata of the last step, on the host and on the device.

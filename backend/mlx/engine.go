@@ -34,6 +34,8 @@ type Engine struct {
 	fused       *fused // nil: the device has no kernels of ours
 	gated       []gated
 	drawer      *drawer
+	pure        bool        // kernels of ours did all of a step's attention
+	recorded    []*recorded // the latest used last
 	ropes       map[*nn.Rope]ropeArrays
 	constants   map[[2]float32]mlx.Array
 	steps       map[int]mlx.Array // {1, 0, …} by length
@@ -139,14 +141,25 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 		return err
 	}
 	e.context = context
-	return e.do(func() error {
+	if err := e.build(ctx, c, o, config, shape, kvDType, pages); err != nil {
+		return err
+	}
+	if e.fused != nil {
+		return e.warm(ctx)
+	}
+	return nil
+}
+
+// build makes everything that lives on the device.
+func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions, config backend.Config, shape kvShape, kvDType mlx.DType, pages int) error {
+	return e.do(func() (err error) {
 		if e.stream, err = e.lib.NewStream(e.device); err != nil {
 			return err
 		}
 		if err := e.limit(config); err != nil {
 			return err
 		}
-		e.kv = newCache(e, shape, kvDType, pages, context, c.Fingerprint())
+		e.kv = newCache(e, shape, kvDType, pages, e.context, c.Fingerprint())
 		e.unpackAt = math.MaxInt
 		if e.cuda() {
 			e.unpackAt = unpackAtCUDA
@@ -273,6 +286,7 @@ func (e *Engine) Close() error {
 		for _, f := range e.flights {
 			f.results.Close()
 		}
+		e.forget()
 		for i := range e.weights {
 			w := &e.weights[i]
 			e.lib.Free(w.vector)

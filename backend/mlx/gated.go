@@ -43,8 +43,10 @@ func newGated(lib *mlx.Library, compile bool) ([]gated, error) {
 	return all, nil
 }
 
-func (a *gated) on(g *mlx.Scope, gate, up mlx.Array) mlx.Array {
-	if a.compiled == nil {
+// on is the activation. Within a graph that is being recorded it isn't compiled on
+// its own.
+func (a *gated) on(g *mlx.Scope, gate, up mlx.Array, recording bool) mlx.Array {
+	if a.compiled == nil || recording {
 		return a.plain(g, gate, up)
 	}
 	return first(g.Call(a.compiled, gate, up))

@@ -103,15 +103,23 @@ func TestProductKernel(t *testing.T) {
 						x := g.AsType(g.RandomNormal(0, 1, key, mlx.Float32, rows, k), dtype)
 						s := &step{e: e, lib: lib, g: g}
 						m := segment{rows: n, how: quantization{"affine", 4, group}, w: w, scales: scales, biases: biases}
-						y, ok := s.fewRows(x, rows, k, &m)
-						if !ok {
+						if !s.takesFew(&m, rows, k) {
 							t.Errorf("%v, %d rows: not taken", shape, rows)
 						}
+						y := s.fewRows(x, rows, k, &m, false)
 						exact := g.Matmul(g.AsType(x, mlx.Float32), g.Transpose(g.Dequantize(w, scales, biases, group, 4, "affine", mlx.Float32), 1, 0))
 						difference := g.Float32s(g.Max(g.Abs(g.Subtract(g.AsType(y, mlx.Float32), exact)), false))
 						largest := g.Float32s(g.Max(g.Abs(exact), false))
 						if g.Err() == nil && !(difference[0] <= 1e-2*largest[0]) {
 							t.Errorf("%s, %v, %d rows: differs by %g of %g", dtype, shape, rows, difference[0], largest[0])
+						}
+						gate := g.Slice(exact, []int{0, 0}, []int{rows, n / 2})
+						exact = g.Multiply(g.Multiply(gate, g.Sigmoid(gate)), g.Slice(exact, []int{0, n / 2}, []int{rows, n}))
+						y = s.fewRows(x, rows, k, &m, true)
+						difference = g.Float32s(g.Max(g.Abs(g.Subtract(g.AsType(y, mlx.Float32), exact)), false))
+						largest = g.Float32s(g.Max(g.Abs(exact), false))
+						if g.Err() == nil && !(difference[0] <= 2e-2*largest[0]) {
+							t.Errorf("%s, %v, %d rows, gated: differs by %g of %g", dtype, shape, rows, difference[0], largest[0])
 						}
 						return g.Err()
 					})

@@ -111,6 +111,7 @@ func (c *cache) room(g *mlx.Scope, seqs []*paging.Sequence) error {
 	if !g.Eval(grown...) {
 		return fmt.Errorf("grow the kv pools to %d positions: %w", pages*paging.PageTokens, g.Err())
 	}
+	c.e.forget()
 	for i := range c.shape.layers {
 		c.e.lib.Free(c.keys[i], c.values[i])
 		c.keys[i], c.values[i] = g.Keep(grown[i]), g.Keep(grown[c.shape.layers+i])
@@ -271,6 +272,7 @@ func (c *cache) load(s *paging.Sequence, r io.Reader) error {
 				if !g.Eval(changed) {
 					return g.Err()
 				}
+				c.e.forget()
 				c.e.lib.Free(pools[layer])
 				pools[layer] = g.Keep(changed)
 				return nil

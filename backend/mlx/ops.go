@@ -55,6 +55,10 @@ func (s *step) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 	if x.Cols != p.cols {
 		return s.fail("a product of %d columns with a weight of %d", x.Cols, p.cols)
 	}
+	set := s.values[x.Ref-1].set
+	if len(p.segments) == 1 && !b.Present() && s.takesFew(&p.segments[0], x.Rows, p.cols) {
+		return s.put(value{set: set, cols: p.rows, factor: a, weight: &p.segments[0], in: p.cols})
+	}
 	var parts [4]mlx.Array
 	out := parts[:0]
 	for i := range p.segments {
@@ -64,11 +68,7 @@ func (s *step) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 			w := s.g.Dequantize(m.w, m.scales, m.biases, m.how.Group, m.how.Bits, m.how.Mode, s.e.dtype)
 			out = append(out, s.g.Matmul(a, s.g.Transpose(w, 1, 0)))
 		case m.quantized():
-			y, ok := s.fewRows(a, x.Rows, p.cols, m)
-			if !ok {
-				y = s.g.QuantizedMatmul(a, m.w, m.scales, m.biases, true, m.how.Group, m.how.Bits, m.how.Mode)
-			}
-			out = append(out, y)
+			out = append(out, s.g.QuantizedMatmul(a, m.w, m.scales, m.biases, true, m.how.Group, m.how.Bits, m.how.Mode))
 		default:
 			out = append(out, s.g.Matmul(a, m.transposed))
 		}
@@ -87,7 +87,7 @@ func (s *step) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 		}
 		y = s.g.Add(y, bias.vector)
 	}
-	return s.computed(s.values[x.Ref-1].set, y, p.rows)
+	return s.computed(set, y, p.rows)
 }
 
 // RMSNorm implements nn.Ops. A norm of single heads is only noted.
@@ -135,17 +135,24 @@ func (s *step) Scale(x nn.Tensor, f float32) nn.Tensor {
 
 // Gated implements nn.Ops.
 func (s *step) Gated(x nn.Tensor, act nn.Activation) nn.Tensor {
-	a, ok := s.array(x)
-	if !ok {
+	v := s.value(x)
+	if v == nil {
 		return nn.Tensor{}
 	}
 	if x.Cols%2 != 0 || int(act) >= len(s.e.gated) {
 		return s.fail("gated activation %d of %d columns", act, x.Cols)
 	}
 	n := x.Cols / 2
+	if v.weight != nil && v.array.IsZero() && x.Cols == v.cols && act == nn.SiLU {
+		return s.computed(v.set, s.fewRows(v.factor, x.Rows, v.in, v.weight, true), n)
+	}
+	a, ok := s.array(x)
+	if !ok {
+		return nn.Tensor{}
+	}
 	gate := s.g.Slice(a, []int{0, 0}, []int{x.Rows, n})
 	up := s.g.Slice(a, []int{0, n}, []int{x.Rows, 2 * n})
-	return s.computed(s.values[x.Ref-1].set, s.e.gated[act].on(s.g, gate, up), n)
+	return s.computed(s.values[x.Ref-1].set, s.e.gated[act].on(s.g, gate, up, s.recording), n)
 }
 
 // Slice implements nn.Ops. Nothing is copied.

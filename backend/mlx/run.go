@@ -125,7 +125,11 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 	if err := e.kv.room(s.g, s.Seqs); err != nil {
 		return err
 	}
-	logits, err := e.forward()
+	logits, replayed, err := s.replay()
+	if !replayed {
+		logits, err = e.forward()
+		e.pure = e.fused != nil && !s.generic
+	}
 	if err != nil {
 		return err
 	}

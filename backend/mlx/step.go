@@ -29,6 +29,8 @@ type step struct {
 	decode                        group
 	prefill                       []prefill
 	start, stop                   [2]int
+	recording                     bool // of a graph; see replay.go
+	generic                       bool // a layer's attention wasn't done by kernels of ours
 	templates                     []mlx.KernelTemplate
 	table                         []int32
 }
@@ -65,7 +67,7 @@ func (s *step) fail(format string, args ...any) nn.Tensor {
 
 // begin starts the graph of a batch that has been laid out in s.Rows.
 func (s *step) begin(ctx context.Context, spans []backend.Span) {
-	s.ctx, s.spans, s.err = ctx, spans, nil
+	s.ctx, s.spans, s.err, s.recording, s.generic = ctx, spans, nil, false, false
 	s.values, s.pools, s.done = s.values[:0], s.pools[:0], s.done[:0]
 	s.tokens, s.meta, s.offsets, s.places = mlx.Array{}, mlx.Array{}, mlx.Array{}, mlx.Array{}
 	s.decode, s.prefill = group{rows: s.decode.rows[:0]}, s.prefill[:0]

@@ -15,15 +15,19 @@ const (
 	wantedRows               // those that Wanted kept
 )
 
-// value is a result of the step, [rows of its set, cols]. A sum, a norm of single
-// heads or a rotation is only noted until somebody needs its elements.
+// value is a result of the step, [rows of its set, cols]. What a kernel of ours may
+// do together with what follows is only noted until somebody needs its elements.
 type value struct {
 	set   rowSet
 	cols  int
 	array mlx.Array // absent: a note
 
-	// A note: the terms of a sum; or a norm or rotation of src.
+	// A note: the terms of a sum; a product of few rows; or a norm or rotation of
+	// src.
 	sum     [2]mlx.Array
+	factor  mlx.Array
+	weight  *segment
+	in      int
 	src     nn.Tensor
 	headDim int
 	norm    *weight
@@ -88,6 +92,10 @@ func (s *step) whole(v *value) mlx.Array {
 	}
 	if !v.sum[0].IsZero() {
 		v.array = s.g.Add(v.sum[0], v.sum[1])
+		return v.array
+	}
+	if v.weight != nil {
+		v.array = s.fewRows(v.factor, s.rows(v.set), v.in, v.weight, false)
 		return v.array
 	}
 	src, ok := s.array(v.src)
