@@ -60,23 +60,40 @@ func appendElements[T float32 | int32 | uint32](s *Scope, dst []T, a Array, d DT
 
 // read evaluates a and returns where its elements lie, rows contiguous; nil for
 // an empty array or a failure. The scope owns what may have been made for it.
+//
+// An array that is contiguous already needs no operation, which would wait for all
+// work that the stream was given since.
 func (s *Scope) read(a Array) unsafe.Pointer {
-	c := s.Contiguous(a)
-	if s.err != nil {
+	if !s.evaluated(a) || s.lib.Size(a) == 0 {
 		return nil
 	}
-	if rc := s.lib.query(fnArrayEval, c); int32(rc) != 0 {
-		s.fail(fnArrayEval, a)
+	s.out = 0
+	if rc := callC(s.lib.fns[fnArrayIsRowContiguous], s.outPtr, a.ctx); int32(rc) != 0 {
+		s.fail(fnArrayIsRowContiguous, a)
 		return nil
 	}
-	if s.lib.Size(c) == 0 {
-		return nil
+	if s.out&0xff == 0 {
+		if a = s.Contiguous(a); !s.evaluated(a) {
+			return nil
+		}
 	}
 	// The accessors of the other types are the same, where they exist at all.
-	p := s.lib.query(fnArrayDataUint8, c)
+	p := s.lib.query(fnArrayDataUint8, a)
 	if p == 0 {
 		s.err = fmt.Errorf("mlx read of %v %s: no data", s.lib.Shape(a), s.lib.DType(a))
 		return nil
 	}
 	return pointer(p)
+}
+
+// evaluated computes an array, if it hasn't been, and waits for it.
+func (s *Scope) evaluated(a Array) bool {
+	if s.err != nil {
+		return false
+	}
+	if rc := s.lib.query(fnArrayEval, a); int32(rc) != 0 {
+		s.fail(fnArrayEval, a)
+		return false
+	}
+	return true
 }

@@ -22,6 +22,7 @@ const (
 	fnArrayNbytes
 	fnArrayEval
 	fnArrayDataUint8
+	fnArrayIsRowContiguous
 
 	fnVectorArrayNewData
 	fnVectorArrayFree

@@ -126,6 +126,10 @@ MLXC int mlx_array_eval(mlx_array a) {
   return attempt([&] { get(a).eval(); });
 }
 
+MLXC int _mlx_array_is_row_contiguous(bool* res, mlx_array a) {
+  return attempt([&] { *res = get(a).flags().row_contiguous; });
+}
+
 MLXC const uint8_t* mlx_array_data_uint8(mlx_array a) {
   const uint8_t* data = nullptr;
   attempt([&] { data = get(a).data<uint8_t>(); });
