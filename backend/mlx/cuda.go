@@ -177,8 +177,8 @@ func (s *step) attendPaged(q mlx.Array, a nn.Attention) mlx.Array {
 // shares is among how many blocks the positions of a row are divided, so that a
 // small batch occupies the whole GPU too.
 func (s *step) shares(heads, kvHeads, length int) int {
-	if length <= 2*paging.PageTokens {
-		return 1
+	if length <= 8*paging.PageTokens {
+		return 1 // a second kernel costs more than waiting for one block's positions
 	}
 	blocks := len(s.decode.rows) * heads / headGroup(heads, kvHeads)
 	most := max(1, min(s.e.fused.processors/blocks, 32))

@@ -2,12 +2,10 @@ package mlx
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,11 +14,9 @@ import (
 	"github.com/inferflux/inferflux/backend/backendtest"
 	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/checkpoint"
-	_ "github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/mlx"
+	"github.com/inferflux/inferflux/model/modeltest"
 )
-
-const fixtures = "../../model/testdata"
 
 // testBackend is the backend on the library that INFERFLUX_TEST_MLX_LIBRARY
 // names, on its CPU unless INFERFLUX_TEST_MLX_DEVICE says otherwise.
@@ -35,16 +31,6 @@ func testBackend(t testing.TB) Backend {
 		device = "cpu"
 	}
 	return Backend{config: backend.Config{Library: path, Device: device}}
-}
-
-func openFixture(t testing.TB, name string) checkpoint.Checkpoint {
-	t.Helper()
-	c, err := checkpoint.Open(filepath.Join(fixtures, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
 }
 
 // loadEngine loads a checkpoint, and proves at the end that every array has been
@@ -73,35 +59,6 @@ func loadEngine(t testing.TB, b backend.Backend, c checkpoint.Checkpoint, o back
 		}
 	})
 	return e
-}
-
-// reference is a fixture's token ids and the reference's logits for them.
-func reference(t testing.TB, name string) (tokens []int32, logits [][]float32) {
-	t.Helper()
-	var ids struct {
-		Tokens []int32
-		Vocab  int
-	}
-	text, err := os.ReadFile(filepath.Join(fixtures, name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &ids); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(filepath.Join(fixtures, name+".f32"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range ids.Tokens {
-		row := make([]float32, ids.Vocab)
-		for i := range row {
-			row[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw))
-			raw = raw[4:]
-		}
-		logits = append(logits, row)
-	}
-	return ids.Tokens, logits
 }
 
 // runChunked runs tokens through a new sequence, chunk by chunk, and returns a
@@ -138,6 +95,20 @@ func runSpan(t testing.TB, e backend.Engine, seq backend.SeqID, pos int, tokens 
 	return rows
 }
 
+// relative is the root mean square of the differences between rows over that of
+// the rows.
+func relative(got, want [][]float32) float64 {
+	var difference, size float64
+	for i := range want {
+		for j := range want[i] {
+			d := float64(got[i][j] - want[i][j])
+			difference += d * d
+			size += float64(want[i][j]) * float64(want[i][j])
+		}
+	}
+	return math.Sqrt(difference / size)
+}
+
 // worst is the largest difference between rows, and the largest logit.
 func worst(got, want [][]float32) (difference, largest float64) {
 	if len(got) != len(want) {
@@ -158,7 +129,7 @@ func TestContract(t *testing.T) {
 	b := testBackend(t)
 	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf"} {
 		t.Run(name, func(t *testing.T) {
-			c := openFixture(t, name)
+			c := modeltest.Open(t, name)
 			backendtest.Run(t, func(t testing.TB) backend.Engine {
 				e, err := b.Load(t.Context(), c, backend.LoadOptions{MaxBatchTokens: 256, KVTokens: 2048})
 				if err != nil {
@@ -170,21 +141,51 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// TestLogitsEqualTransformers: at every position, however the prompt is cut.
-func TestLogitsEqualTransformers(t *testing.T) {
-	b := testBackend(t)
-	for _, name := range []string{"llama-mha", "llama-gqa-tied", "llama3-rope", "llama-linear-bias", "mistral-window"} {
-		t.Run(name, func(t *testing.T) {
-			tokens, want := reference(t, name)
-			e := loadEngine(t, b, openFixture(t, name+".gguf"), backend.LoadOptions{})
-			for _, chunk := range []int{len(tokens), 11, 7, 1} {
-				d, _ := worst(runChunked(t, e, tokens, chunk), want)
-				t.Logf("chunks of %d: max |Δlogit| %.2e", chunk, d)
-				if !(d <= 1e-3) {
-					t.Errorf("chunks of %d: max |Δlogit| is %g, expected at most 1e-3", chunk, d)
-				}
+// TestLogitsEqualReference is the promise on every fixture: the logits of
+// transformers or mlx-lm, at every position, however the prompt is cut. Quantized
+// weights are tried both ways, dequantized and as they are stored. In bfloat16 the
+// bound is 2e-2, relatively, where the weights have no more bits than that, and
+// what transformers differs by from itself (up to 2.4e-2) where they are rounded.
+func TestLogitsEqualReference(t *testing.T) {
+	plain := testBackend(t)
+	packed, narrow := plain, plain
+	packed.packed = true
+	narrow.packed, narrow.dtype = true, mlx.BFloat16
+	for _, name := range modeltest.Fixtures(t) {
+		tokens, want := modeltest.Reference(t, name)
+		for _, tt := range []struct {
+			name    string
+			backend Backend
+			bound   float64 // of the largest difference; in bfloat16, of the relative one
+			chunks  []int
+		}{
+			{"float32", plain, 1e-3, []int{len(tokens), 11, 7, 1}},
+			{"packed", packed, 1e-3, []int{len(tokens), 1}},
+			{"bfloat16", narrow, 2.4e-2, []int{len(tokens)}},
+		} {
+			quantized := strings.HasPrefix(name, "mlx/")
+			if tt.backend == packed && !quantized || tt.backend == narrow && quantized {
+				continue
 			}
-		})
+			if tt.backend == narrow && name == "llama-bf16" {
+				tt.bound = 2e-2
+			}
+			t.Run(name+"/"+tt.name, func(t *testing.T) {
+				e := loadEngine(t, tt.backend, modeltest.Open(t, name), backend.LoadOptions{})
+				for _, chunk := range tt.chunks {
+					got := runChunked(t, e, tokens, chunk)
+					d, largest := worst(got, want)
+					what := fmt.Sprintf("max |Δlogit| %.2e of %.1f", d, largest)
+					if tt.backend.dtype != 0 {
+						d = relative(got, want)
+						what += fmt.Sprintf(", relative %.2e", d)
+					}
+					if t.Logf("chunks of %d: %s", chunk, what); !(d <= tt.bound) {
+						t.Errorf("chunks of %d: %s, expected at most %g", chunk, what, tt.bound)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -193,8 +194,8 @@ func TestLogitsEqualTransformers(t *testing.T) {
 func TestKVBetweenBackends(t *testing.T) {
 	b := testBackend(t)
 	for _, name := range []string{"llama-gqa-tied", "llama3-rope"} {
-		tokens, want := reference(t, name)
-		c := openFixture(t, name+".gguf")
+		tokens, want := modeltest.Reference(t, name+".gguf")
+		c := modeltest.Open(t, name+".gguf")
 		engines := map[string]backend.Engine{
 			"cpu": loadEngine(t, cpu.Backend{}, c, backend.LoadOptions{}), "mlx": loadEngine(t, b, c, backend.LoadOptions{}),
 		}
@@ -233,7 +234,7 @@ func TestKVBetweenBackends(t *testing.T) {
 // TestCancelledLoad: a load whose context ends leaves nothing behind.
 func TestCancelledLoad(t *testing.T) {
 	b := testBackend(t)
-	c := openFixture(t, "llama-gqa-tied.gguf")
+	c := modeltest.Open(t, "llama-gqa-tied.gguf")
 	lib, _, err := b.open()
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +256,7 @@ func TestCancelledLoad(t *testing.T) {
 
 func TestBadSettings(t *testing.T) {
 	b := testBackend(t)
-	c := openFixture(t, "llama-gqa-tied.gguf")
+	c := modeltest.Open(t, "llama-gqa-tied.gguf")
 	for name, tt := range map[string]struct {
 		config  func(*backend.Config)
 		options backend.LoadOptions
@@ -289,7 +290,7 @@ func TestBadSettings(t *testing.T) {
 // TestCancelledStep: a step on a CPU, where it may take long, ends soon after its
 // context, and nothing has grown.
 func TestCancelledStep(t *testing.T) {
-	e := loadEngine(t, testBackend(t), openFixture(t, "llama-gqa-tied.gguf"), backend.LoadOptions{})
+	e := loadEngine(t, testBackend(t), modeltest.Open(t, "llama-gqa-tied.gguf"), backend.LoadOptions{})
 	id, err := e.KV().Reserve(128)
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func TestKernelsAgainstCPU(t *testing.T) {
 // TestProductKernel compares our product for few rows with MLX's own.
 func TestProductKernel(t *testing.T) {
 	b, lib := onGPU(t)
-	e := loadEngine(t, b, openFixture(t, "llama-gqa-tied.gguf"), backend.LoadOptions{}).(*Engine)
+	e := loadEngine(t, b, modeltest.Open(t, "llama-gqa-tied.gguf"), backend.LoadOptions{}).(*Engine)
 	for _, dtype := range []mlx.DType{mlx.BFloat16, mlx.Float16} {
 		for _, shape := range [][3]int{{256, 128, 32}, {2560, 2560, 64}, {6144, 2560, 64}, {2560, 9728, 64}, {19456, 2560, 64}, {4096, 14336, 128}} {
 			for _, rows := range []int{1, 2, 7, 8, 9, 16, 17, 32} {
