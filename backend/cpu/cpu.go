@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/simd"
 )
@@ -42,10 +43,10 @@ func (Backend) Describe(context.Context) backend.Description { return describe(d
 func describe(threads int) backend.Description {
 	d := backend.Description{
 		Name: Name, Version: version(), Ready: true,
-		Device: fmt.Sprintf("%s, %d threads, %s", processor(), threads, kernels()),
+		Device: fmt.Sprintf("%s, %d threads, %s", host.Processor(), threads, kernels()),
 	}
 	if threads == 1 {
-		d.Device = fmt.Sprintf("%s, 1 thread, %s", processor(), kernels())
+		d.Device = fmt.Sprintf("%s, 1 thread, %s", host.Processor(), kernels())
 	}
 	if err := simd.TierError(); err != nil {
 		d.Ready, d.Reason, d.Remedy = false, err.Error(), "unset INFERFLUX_SIMD to use the fastest"
@@ -89,7 +90,7 @@ func version() string {
 // hardware threads of a core share the units that the kernels keep busy.
 func defaultThreads() int {
 	n := runtime.GOMAXPROCS(0)
-	if cores := physicalCores(); cores > 0 {
+	if cores := host.PhysicalCores(); cores > 0 {
 		n = min(n, cores)
 	}
 	return n

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/model"
@@ -118,7 +119,7 @@ func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
 
 // machineMemory is what there is for the KV cache beside the weights.
 func machineMemory(weights int64) paging.Memory {
-	total, available := memory()
+	total, available := host.Memory()
 	return paging.Memory{Total: total, Available: available - int(weights), Device: "the machine"}
 }
 

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
-	"github.com/inferflux/inferflux/backend/paging"
-	"github.com/inferflux/inferflux/model"
 )
 
 // resident is the process's resident memory in bytes.
@@ -88,48 +86,8 @@ func TestCacheMemory(t *testing.T) {
 	}
 }
 
-func TestKVSize(t *testing.T) {
-	total, available := memory()
-	if total == 0 {
-		t.Skip("this machine's memory can't be told")
-	}
-	small := model.Config{Context: 8192, Layers: 30, KVHeads: 3, HeadDim: 64}
-	huge := model.Config{Context: 1 << 26, Layers: 128, KVHeads: 64, HeadDim: 256}
-	for _, c := range []struct {
-		name    string
-		cfg     model.Config
-		weights int64
-		o       backend.LoadOptions
-		check   func(tokens, context int) bool // nil: an error
-	}{
-		{"defaults", small, 1 << 27, backend.LoadOptions{}, func(n, ctx int) bool { return ctx == 8192 && n >= 8192 && n <= 16*8192 }},
-		{"asked for", small, 0, backend.LoadOptions{Context: 100, KVTokens: 500}, func(n, ctx int) bool { return ctx == 100 && n == 512 }},
-		{"few positions shrink the context", small, 0, backend.LoadOptions{KVTokens: 4000}, func(n, ctx int) bool { return ctx == 4032 && n == 4032 }},
-		{"a context that doesn't fit in memory", huge, 0, backend.LoadOptions{}, func(n, ctx int) bool {
-			return ctx <= n && ctx >= 2048 && n*2*128*64*256*2 <= max(available, 2048*2*128*64*256*2)
-		}},
-		{"asked for more than there is", huge, 0, backend.LoadOptions{Context: 1 << 26}, nil},
-		{"no memory left", small, int64(available), backend.LoadOptions{}, func(n, ctx int) bool { return n == 2048 && ctx == 2048 }},
-	} {
-		shape, err := shapeOf(c.cfg, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages, context, err := paging.Size(c.cfg, shape.bytesPerToken(), machineMemory(c.weights), c.o)
-		if (err == nil) != (c.check != nil) || err == nil && !c.check(pages*pageTokens, context) {
-			t.Errorf("%s: %d positions, context %d, %v", c.name, pages*pageTokens, context, err)
-		}
-	}
-}
-
-func TestMachine(t *testing.T) {
+func TestThreads(t *testing.T) {
 	if n := defaultThreads(); n < 1 || n > runtime.GOMAXPROCS(0) {
 		t.Errorf("%d threads of %d", n, runtime.GOMAXPROCS(0))
-	}
-	if processor() == "" {
-		t.Error("the processor has no name")
-	}
-	if total, available := memory(); available > total {
-		t.Errorf("%d bytes available of %d", available, total)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/mlx"
@@ -123,18 +124,9 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 		return err
 	}
 	shape := kvShape{layers: cfg.Layers, heads: cfg.KVHeads, headDim: cfg.HeadDim}
-	total := int64(e.device.Memory)
-	if config.MemoryLimit > 0 {
-		total = config.MemoryLimit
-	}
-	// A tenth is left to what a step computes and to others.
-	weights := e.weightBytes(c)
-	memory := paging.Memory{Total: int(total), Available: int(total/10*9) - weights, Device: e.description.Device}
-	if config.MemoryLimit > 0 {
-		memory.Device = "memory_limit"
-	}
-	if total > 0 && memory.Available < 0 {
-		return fmt.Errorf("the weights take about %d MiB, and %s leaves %d for them: use a model quantized to fewer bits, or raise memory_limit", weights>>20, memory.Device, total/10*9>>20)
+	memory, err := e.memory(c, config)
+	if err != nil {
+		return err
 	}
 	pages, context, err := paging.Size(cfg, shape.bytesPerToken(kvDType), memory, o)
 	if err != nil {
@@ -152,7 +144,7 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 
 // build makes everything that lives on the device.
 func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions, config backend.Config, shape kvShape, kvDType mlx.DType, pages int) error {
-	return e.do(func() (err error) {
+	err := e.do(func() (err error) {
 		if e.stream, err = e.lib.NewStream(e.device); err != nil {
 			return err
 		}
@@ -167,28 +159,31 @@ func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.L
 				return err
 			}
 		}
-		if e.gated, err = newGated(e.lib, e.device.Type == mlx.GPU); err != nil {
+		gpu := e.device.Type == mlx.GPU
+		if e.gated, err = newGated(e.lib, gpu); err != nil {
 			return err
 		}
-		if e.drawer, err = newDrawer(e.lib, e.device.Type == mlx.GPU); err != nil {
-			return err
-		}
-		e.step = step{e: e, lib: e.lib}
-		l := &loader{ctx: ctx, e: e, c: c, progress: o.Progress, notes: map[string]bool{}}
-		if e.model, err = model.Load(c, l); err != nil {
-			return err
-		}
-		if e.device.Type == mlx.GPU && e.lib.Metal() && config.WiredLimit == 0 {
-			// Wire the weights only: what a step takes comes and goes.
-			if _, err := e.lib.SetWiredLimit(e.lib.ActiveMemory()); err != nil {
-				return err
-			}
-		}
-		if o.Progress != nil {
-			o.Progress(1)
-		}
-		return nil
+		e.drawer, err = newDrawer(e.lib, gpu)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	e.step = step{e: e, lib: e.lib}
+	l := &loader{ctx: ctx, e: e, c: c, progress: o.Progress, notes: map[string]bool{}}
+	if e.model, err = model.Load(c, l); err != nil {
+		return err
+	}
+	if e.device.Type == mlx.GPU && e.lib.Metal() && config.WiredLimit == 0 {
+		// Wire the weights only: what a step takes comes and goes.
+		if _, err := e.lib.SetWiredLimit(e.lib.ActiveMemory()); err != nil {
+			return err
+		}
+	}
+	if o.Progress != nil {
+		o.Progress(1)
+	}
+	return nil
 }
 
 // limit sets what the configuration says of MLX's memory.
@@ -204,6 +199,26 @@ func (e *Engine) limit(c backend.Config) error {
 		}
 	}
 	return nil
+}
+
+// memory is what there is for the KV cache beside the weights. A tenth of the
+// whole is left to what a step computes and to others.
+func (e *Engine) memory(c checkpoint.Checkpoint, config backend.Config) (paging.Memory, error) {
+	m := paging.Memory{Total: int(e.device.Memory), Device: e.description.Device}
+	if e.device.Type == mlx.CPU {
+		// MLX's allocator there doesn't notice when there is none left.
+		m.Total, _ = host.Memory()
+		m.Device = "the machine"
+	}
+	if config.MemoryLimit > 0 {
+		m.Total, m.Device = int(config.MemoryLimit), "memory_limit"
+	}
+	weights := e.weightBytes(c)
+	m.Available = m.Total/10*9 - weights
+	if m.Total > 0 && m.Available < 0 {
+		return m, fmt.Errorf("the weights take about %d MiB, and %s leaves %d for them: use a model quantized to fewer bits, or raise memory_limit", weights>>20, m.Device, m.Total/10*9>>20)
+	}
+	return m, nil
 }
 
 // weightBytes is about what the weights take on the device.

@@ -57,7 +57,7 @@ func (m *segment) alike(o *segment) bool {
 	return m.how == o.how && m.biases.IsZero() == o.biases.IsZero()
 }
 
-// loader implements nn.Loader. Its methods run on MLX's thread.
+// loader implements nn.Loader. Other models' steps may come between its weights.
 type loader struct {
 	ctx      context.Context
 	e        *Engine
@@ -141,16 +141,17 @@ func (l *loader) scoped(f func(g *mlx.Scope) error) (err error) {
 	if err := l.ctx.Err(); err != nil {
 		return err
 	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read the weights of %s: %v", l.c.Path(), r)
-		}
-	}()
-	err = l.e.scoped(f)
-	// What the copies took is of no use to the next, of another size.
-	l.e.lib.ClearCache()
-	return err
+	return l.e.do(func() (err error) {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("read the weights of %s: %v", l.c.Path(), r)
+			}
+			// What the copies took is of no use to the next, of another size.
+			l.e.lib.ClearCache()
+		}()
+		return l.e.scoped(f)
+	})
 }
 
 func (l *loader) add(w weight, parts []tensor.Tensor) nn.Weight {

@@ -1,4 +1,4 @@
-package cpu
+package host
 
 import (
 	"bufio"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// physicalCores counts the cores that the process may run on, or is 0 if that
+// PhysicalCores counts the cores that the process may run on, or is 0 if that
 // can't be told.
-func physicalCores() int {
+func PhysicalCores() int {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return 0
@@ -32,17 +32,17 @@ func physicalCores() int {
 	return len(cores)
 }
 
-// processor is the CPU's name.
-func processor() string {
+// Processor is the CPU's name.
+func Processor() string {
 	if name := procField("/proc/cpuinfo", "model name"); name != "" {
 		return name
 	}
 	return runtime.GOARCH
 }
 
-// memory is the machine's memory in bytes, in all and what a new program could
+// Memory is the machine's memory in bytes, in all and what a new program could
 // use of it, within the limit of the control group; 0 if that can't be told.
-func memory() (total, available int) {
+func Memory() (total, available int) {
 	total, available = kib(procField("/proc/meminfo", "MemTotal")), kib(procField("/proc/meminfo", "MemAvailable"))
 	for _, files := range [][2]string{
 		{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},

@@ -1,4 +1,4 @@
-package cpu
+package host
 
 import (
 	"runtime"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// physicalCores counts the cores, or is 0 if that can't be told. On Apple
+// PhysicalCores counts the cores, or is 0 if that can't be told. On Apple
 // silicon only the performance cores count: a slow core would hold up the rest.
-func physicalCores() int {
+func PhysicalCores() int {
 	for _, name := range []string{"hw.perflevel0.physicalcpu", "hw.physicalcpu"} {
 		if n, err := unix.SysctlUint32(name); err == nil && n > 0 {
 			return int(n)
@@ -17,17 +17,17 @@ func physicalCores() int {
 	return 0
 }
 
-// processor is the CPU's name.
-func processor() string {
+// Processor is the CPU's name.
+func Processor() string {
 	if name, err := unix.Sysctl("machdep.cpu.brand_string"); err == nil && name != "" {
 		return name
 	}
 	return runtime.GOARCH
 }
 
-// memory is the machine's memory in bytes, in all and what a new program could
+// Memory is the machine's memory in bytes, in all and what a new program could
 // use of it (taken to be three quarters); 0 if that can't be told.
-func memory() (total, available int) {
+func Memory() (total, available int) {
 	n, err := unix.SysctlUint64("hw.memsize")
 	if err != nil {
 		return 0, 0
