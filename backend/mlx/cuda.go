@@ -174,11 +174,15 @@ func (s *step) attendPaged(q mlx.Array, a nn.Attention) mlx.Array {
 		[3]int{rows * a.Heads * a.HeadDim, 1, 1}, [3]int{a.HeadDim, 1, 1}, s.templates, nil))
 }
 
+// aloneUpTo is how many positions one block takes: up to so many, a second kernel
+// costs more than waiting for it.
+const aloneUpTo = 8 * paging.PageTokens
+
 // shares is among how many blocks the positions of a row are divided, so that a
 // small batch occupies the whole GPU too.
 func (s *step) shares(heads, kvHeads, length int) int {
-	if length <= 8*paging.PageTokens {
-		return 1 // a second kernel costs more than waiting for one block's positions
+	if length <= aloneUpTo {
+		return 1
 	}
 	blocks := len(s.decode.rows) * heads / headGroup(heads, kvHeads)
 	most := max(1, min(s.e.fused.processors/blocks, 32))
@@ -217,12 +221,10 @@ func (s *step) takesFew(m *segment, rows, cols int) bool {
 
 // fewRows is x [rows, cols] times a weight that takesFew, gated or not.
 func (s *step) fewRows(x mlx.Array, rows, cols int, m *segment, gated bool) mlx.Array {
-	warps, tiles, columns := 8, 1, m.rows
+	const warps = 8
+	tiles, columns := 1, m.rows
 	if gated {
 		columns /= 2
-	}
-	if columns > 8192 || cols < 1024 {
-		warps = 4
 	}
 	for tiles*8 < rows {
 		tiles *= 2

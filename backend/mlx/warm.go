@@ -8,15 +8,16 @@ import (
 	"github.com/inferflux/inferflux/backend"
 )
 
-// warm runs batches of every kind once. MLX and we compile kernels when they are
-// first needed, for half a minute in all where none is cached on disk yet: better
-// now than in somebody's request.
+// warm runs batches of the usual kinds once: a prompt that goes on past what one
+// block attends to, and many short ones. Kernels are compiled when they are first
+// needed, those of our own in every process, at one or two seconds each: better now
+// than in somebody's request.
 func (e *Engine) warm(ctx context.Context) error {
-	slog.Info("preparing the GPU's kernels; where they were never compiled this takes half a minute", "model", e.config.Name)
-	long := min(2*unpackAtCUDA+1, e.context-4, e.maxBatch)
-	for _, rows := range []int{1, 9, 17, 32} {
-		if err := e.warmRows(ctx, rows, max(1, min(long, e.maxBatch/rows))); err != nil {
-			return fmt.Errorf("prepare kernels with a batch of %d sequences: %w", rows, err)
+	slog.Info("compiling the GPU's kernels", "model", e.config.Name)
+	for _, batch := range []struct{ rows, tokens int }{{1, aloneUpTo + 1}, {9, 2}} {
+		tokens := max(1, min(batch.tokens, e.context-3, e.maxBatch/batch.rows))
+		if err := e.warmRows(ctx, batch.rows, tokens); err != nil {
+			return fmt.Errorf("compile kernels with a batch of %d sequences: %w", batch.rows, err)
 		}
 	}
 	return nil
