@@ -37,7 +37,8 @@ def resident(pid):
 
 def gauges(url):
     with urllib.request.urlopen(url + "/metrics", timeout=10) as f:
-        return {name: float(value) for name, _, value in GAUGES.findall(f.read().decode())}
+        return {name + "".join(f" {v}" for v in re.findall(r'kind="(\w+)"', labels)): float(value)
+                for name, labels, value in GAUGES.findall(f.read().decode())}
 
 
 class Sampler(threading.Thread):
@@ -125,8 +126,9 @@ def main():
     for name in sorted(means[-1]):
         first, second, last = (means[i].get(name, 0.0) for i in (0, 1, -1))
         print(f"{name:40} {first:14.0f} {second:14.0f} {last:14.0f} {after.get(name, 0):14.0f}")
-        # The heap's size swings with the collector, and what single requests take is theirs.
-        if name in ("resident_bytes", "go_goroutines", "process_open_fds") or "memory" in name:
+        # The heap's size swings with the collector, what single requests take is
+        # theirs, and one unusual step sets a peak.
+        if name in ("resident_bytes", "go_goroutines", "process_open_fds") or name.endswith(" active"):
             if last > second * (1 + a.slack) + 1:
                 grew.append(name)
     failed = sum(b["failed"] for b in blocks)

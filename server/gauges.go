@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/generate"
 )
 
@@ -14,12 +15,14 @@ type gauges struct {
 	ready, running, waiting                     *prometheus.Desc
 	kvCapacity, kvReserved, kvUsed, kvUsedBytes *prometheus.Desc
 	routerWaiting, routerRunning, routerKVUsage *prometheus.Desc
+	deviceMemory                                *prometheus.Desc
 }
 
 func newGauges(models *generate.Models) *gauges {
 	desc := func(name, label, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, []string{label}, nil)
 	}
+	memory := "Memory of a backend's native library, for all its models together: active, free but cached for reuse, and the most that was ever active (peak)."
 	return &gauges{
 		models:      models,
 		ready:       desc("inferflux_model_ready", "model", "1 if the model answers requests."),
@@ -34,6 +37,7 @@ func newGauges(models *generate.Models) *gauges {
 		routerWaiting: desc("vllm:num_requests_waiting", "model_name", "Sequences that wait for room."),
 		routerRunning: desc("vllm:num_requests_running", "model_name", "Sequences that hold KV memory."),
 		routerKVUsage: desc("vllm:kv_cache_usage_perc", "model_name", "Part of the KV cache that is taken, 0 to 1."),
+		deviceMemory:  prometheus.NewDesc("inferflux_device_memory_bytes", memory, []string{"backend", "kind"}, nil),
 	}
 }
 
@@ -41,7 +45,7 @@ func newGauges(models *generate.Models) *gauges {
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		g.ready, g.running, g.waiting, g.kvCapacity, g.kvReserved, g.kvUsed, g.kvUsedBytes,
-		g.routerWaiting, g.routerRunning, g.routerKVUsage,
+		g.routerWaiting, g.routerRunning, g.routerKVUsage, g.deviceMemory,
 	} {
 		ch <- d
 	}
@@ -49,6 +53,7 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	backends := map[string]bool{} // whose memory has been told
 	for _, e := range g.models.List() {
 		gauge := func(d *prometheus.Desc, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, e.ID)
@@ -71,6 +76,13 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		gauge(g.kvUsedBytes, float64(kv.Used)*float64(kv.BytesPerToken))
 		if kv.Capacity > 0 {
 			gauge(g.routerKVUsage, float64(kv.Reserved)/float64(kv.Capacity))
+		}
+		if r, ok := e.Model.Engine().(backend.MemoryReporter); ok && !backends[r.Description().Name] {
+			name, m := r.Description().Name, r.Memory()
+			backends[name] = true
+			for kind, bytes := range map[string]uint64{"active": m.Active, "cache": m.Cache, "peak": m.Peak} {
+				ch <- prometheus.MustNewConstMetric(g.deviceMemory, prometheus.GaugeValue, float64(bytes), name, kind)
+			}
 		}
 	}
 }
