@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -27,8 +28,8 @@ func TestDeviceMemory(t *testing.T) {
 	tok := fakeTokenizer(t)
 	scrape := func() string {
 		w := httptest.NewRecorder()
-		metrics.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-		if w.Code != 200 {
+		metrics.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		if w.Code != http.StatusOK {
 			t.Fatalf("status %d: %s", w.Code, w.Body)
 		}
 		return w.Body.String()
