@@ -121,7 +121,7 @@ func (s *step) attendGathered(q mlx.Array, a nn.Attention) mlx.Array {
 		}
 		g.index = s.g.FromInt32s(at, rows*length)
 	}
-	mask := g.mask(s, a.Window, func() mlx.Array {
+	mask := g.mask(a.Window, func() mlx.Array {
 		see := make([]float32, 0, rows*length)
 		for _, row := range g.rows {
 			pos := int(s.Positions[row])
@@ -189,7 +189,7 @@ func (s *step) attendLong(p *prefill, q, k, v mlx.Array, a nn.Attention) mlx.Arr
 	causal := a.Window == 0 || past+n <= a.Window
 	if !causal || a.SoftCap > 0 {
 		causal = false
-		mask = p.mask(s, a.Window, func() mlx.Array {
+		mask = p.mask(a.Window, func() mlx.Array {
 			see := make([]float32, 0, padded*(past+padded))
 			for i := range padded {
 				for j := range past + padded {
@@ -213,7 +213,7 @@ type masks struct {
 	arrays  []mlx.Array
 }
 
-func (m *masks) mask(s *step, window int, build func() mlx.Array) mlx.Array {
+func (m *masks) mask(window int, build func() mlx.Array) mlx.Array {
 	for i, w := range m.windows {
 		if w == window {
 			return m.arrays[i]

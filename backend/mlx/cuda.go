@@ -219,8 +219,8 @@ func (s *step) takesFew(m *segment, rows, cols int) bool {
 		(s.e.dtype == mlx.BFloat16 || s.e.dtype == mlx.Float16)
 }
 
-// fewRows is x [rows, cols] times a weight that takesFew, gated or not.
-func (s *step) fewRows(x mlx.Array, rows, cols int, m *segment, gated bool) mlx.Array {
+// fewRows is x [rows, …] times a weight that takesFew, gated or not.
+func (s *step) fewRows(x mlx.Array, rows int, m *segment, gated bool) mlx.Array {
 	const warps = 8
 	tiles, columns := 1, m.rows
 	if gated {

@@ -57,7 +57,7 @@ func (s *step) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 	}
 	set := s.values[x.Ref-1].set
 	if len(p.segments) == 1 && !b.Present() && s.takesFew(&p.segments[0], x.Rows, p.cols) {
-		return s.put(value{set: set, cols: p.rows, factor: a, weight: &p.segments[0], in: p.cols})
+		return s.put(value{set: set, cols: p.rows, factor: a, weight: &p.segments[0]})
 	}
 	var parts [4]mlx.Array
 	out := parts[:0]
@@ -144,7 +144,7 @@ func (s *step) Gated(x nn.Tensor, act nn.Activation) nn.Tensor {
 	}
 	n := x.Cols / 2
 	if v.weight != nil && v.array.IsZero() && x.Cols == v.cols && act == nn.SiLU {
-		return s.computed(v.set, s.fewRows(v.factor, x.Rows, v.in, v.weight, true), n)
+		return s.computed(v.set, s.fewRows(v.factor, x.Rows, v.weight, true), n)
 	}
 	a, ok := s.array(x)
 	if !ok {

@@ -27,7 +27,6 @@ type value struct {
 	sum     [2]mlx.Array
 	factor  mlx.Array
 	weight  *segment
-	in      int
 	src     nn.Tensor
 	headDim int
 	norm    *weight
@@ -95,7 +94,7 @@ func (s *step) whole(v *value) mlx.Array {
 		return v.array
 	}
 	if v.weight != nil {
-		v.array = s.fewRows(v.factor, s.rows(v.set), v.in, v.weight, false)
+		v.array = s.fewRows(v.factor, s.rows(v.set), v.weight, false)
 		return v.array
 	}
 	src, ok := s.array(v.src)
