@@ -144,13 +144,15 @@ class Comparison:
             return
         engine = [a.inferctl, "bench", "-m", folder, "--backend", a.backend, "-b", "2048", "--json"]
         prompts, generate, depth = ("16,40", "16", "8") if a.small else ("512,2048,4096", "256", "128")
-        for again in range(a.rounds):
+        for again in range(a.rounds if "engine" in a.parts else 0):
             if again and p.left() < share / 2:
                 break  # what is left is for the servers
             self.part(result, "ours", lambda: p.json([*engine, "-p", prompts, "-n", generate, "-d", depth, "-r", "3"], 90))
             self.part(result, "theirs", lambda: p.json([sys.executable, MLXLM, "bench", folder, "--prompt", prompts, "--generate", generate, "--depth", depth, "--repeat", "3"], 90))
-        self.servers(result, folder)
-        self.part(result, "ours_16", lambda: p.json([*engine, "-p", "0", "-n", "16" if a.small else "128", "-d", depth, "--parallel", "16", "-r", "2"], 60))
+        if "server" in a.parts:
+            self.servers(result, folder)
+        if "16" in a.parts:
+            self.part(result, "ours_16", lambda: p.json([*engine, "-p", "0", "-n", "16" if a.small else "128", "-d", depth, "--parallel", "16", "-r", "2"], 60))
 
     def write(self, name, folder):
         shape = checkpoint.SHAPES[name]
@@ -279,6 +281,7 @@ def main():
     parser.add_argument("--work", default="checkpoints", help="the four take 16 GB; a memory file system is quickest")
     parser.add_argument("--budget", type=float, default=480, help="seconds for everything")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--parts", default="engine,server,16", help="of these, in that order; the second is 16 at once through the servers, the third in process")
     parser.add_argument("--small", action="store_true")
     a = parser.parse_args()
     names = a.names or list(checkpoint.SHAPES)
