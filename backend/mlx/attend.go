@@ -2,6 +2,7 @@ package mlx
 
 import (
 	"math"
+	"slices"
 
 	"github.com/inferflux/inferflux/mlx"
 	"github.com/inferflux/inferflux/nn"
@@ -121,15 +122,9 @@ func (s *step) attendGathered(q mlx.Array, a nn.Attention) mlx.Array {
 		}
 		g.index = s.g.FromInt32s(at, rows*length)
 	}
-	mask := g.mask(a.Window, func() mlx.Array {
-		see := make([]float32, 0, rows*length)
-		for _, row := range g.rows {
-			pos := int(s.Positions[row])
-			for p := range length {
-				see = append(see, visible(pos, p, a.Window))
-			}
-		}
-		return s.g.AsType(s.g.FromFloat32s(see, rows, 1, 1, length), s.e.dtype)
+	mask := g.masks.get(a.Window, func() mlx.Array {
+		at := s.g.Take(s.positions(), s.decodeRows(), 0)
+		return s.g.Reshape(s.hidden(at, rows, 0, length, a.Window), rows, 1, 1, length)
 	})
 	gather := func(pool mlx.Array) mlx.Array {
 		x := s.g.AsType(s.g.Take(pool, g.index, 0), s.e.dtype)
@@ -146,24 +141,32 @@ const gatherStep = 64
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-// visible is what the mask adds to the score of position p for a query at pos.
-func visible(pos, p, window int) float32 {
-	if p > pos || window > 0 && p <= pos-window {
-		return float32(math.Inf(-1))
+// hidden is what is added to the scores of n queries at positions, [n] int32, for
+// keys at length positions from one on: [n, length], minus infinity for keys that
+// come later or lie before the window.
+func (s *step) hidden(positions mlx.Array, n, from, length, window int) mlx.Array {
+	q := s.g.Reshape(positions, n, 1)
+	k := s.g.Reshape(s.g.Arange(float64(from), float64(from+length), 1, mlx.Int32), 1, length)
+	sees := s.g.LessEqual(k, q)
+	if window > 0 {
+		start := s.g.Subtract(q, s.g.FromInt32s([]int32{int32(window)}, 1))
+		sees = s.g.LogicalAnd(sees, s.g.Greater(k, start))
 	}
-	return 0
+	return s.g.Where(sees, s.g.Scalar(0, s.e.dtype), s.g.Scalar(float32(math.Inf(-1)), s.e.dtype))
 }
 
 // attendLong is attention of one long span, whose keys and values follow what its
 // sequence has in the pools already.
 func (s *step) attendLong(p *prefill, q, k, v mlx.Array, a nn.Attention) mlx.Array {
 	n, past := p.to-p.from, int(s.Positions[p.from])
+	first := 0 // the first position that a query sees
+	if a.Window > 0 {
+		first = max(0, past-a.Window+1)
+	}
 	cut := func(x mlx.Array, heads int) mlx.Array {
 		return s.g.Slice(x, []int{p.from, 0, 0}, []int{p.to, heads, a.HeadDim})
 	}
-	if past > 0 && p.history.IsZero() {
-		p.history = s.g.FromInt32s(slots(nil, s.Seqs[s.Owner[p.from]].Pages, 0, past), past)
-	}
+	history := p.history(s, first, past)
 	// Rows of zeros after the end keep the number of different shapes small. A
 	// causal mask hides them from all queries but their own.
 	padded := n
@@ -178,10 +181,10 @@ func (s *step) attendLong(p *prefill, q, k, v mlx.Array, a nn.Attention) mlx.Arr
 	}
 	whole := func(pool, x mlx.Array) mlx.Array {
 		x = pad(cut(x, a.KVHeads))
-		if past > 0 {
-			x = s.g.Concatenate([]mlx.Array{s.g.AsType(s.g.Take(pool, p.history, 0), s.e.dtype), x}, 0)
+		if !history.IsZero() {
+			x = s.g.Concatenate([]mlx.Array{s.g.AsType(s.g.Take(pool, history, 0), s.e.dtype), x}, 0)
 		}
-		return s.g.Transpose(s.g.Reshape(x, 1, past+padded, a.KVHeads, a.HeadDim), 0, 2, 1, 3)
+		return s.g.Transpose(s.g.Reshape(x, 1, past-first+padded, a.KVHeads, a.HeadDim), 0, 2, 1, 3)
 	}
 	qt := s.g.Transpose(s.g.Reshape(pad(cut(q, a.Heads)), 1, padded, a.Heads, a.HeadDim), 0, 2, 1, 3)
 	kt, vt := whole(s.e.kv.keys[a.Layer], k), whole(s.e.kv.values[a.Layer], v)
@@ -189,14 +192,9 @@ func (s *step) attendLong(p *prefill, q, k, v mlx.Array, a nn.Attention) mlx.Arr
 	causal := a.Window == 0 || past+n <= a.Window
 	if !causal || a.SoftCap > 0 {
 		causal = false
-		mask = p.mask(a.Window, func() mlx.Array {
-			see := make([]float32, 0, padded*(past+padded))
-			for i := range padded {
-				for j := range past + padded {
-					see = append(see, visible(past+i, j, a.Window))
-				}
-			}
-			return s.g.AsType(s.g.FromFloat32s(see, 1, 1, padded, past+padded), s.e.dtype)
+		mask = p.masks.get(a.Window, func() mlx.Array {
+			at := s.g.Arange(float64(past), float64(past+padded), 1, mlx.Int32)
+			return s.g.Reshape(s.hidden(at, padded, first, past-first+padded, a.Window), 1, 1, padded, past-first+padded)
 		})
 	}
 	y := s.softmaxAttention(qt, kt, vt, a, mask, causal)
@@ -207,19 +205,29 @@ func (s *step) attendLong(p *prefill, q, k, v mlx.Array, a nn.Attention) mlx.Arr
 	return y
 }
 
-// masks are masks by window, made once a step for all layers that need them.
-type masks struct {
-	windows []int
+// history is the places of the positions from first to past, for all layers that
+// begin there.
+func (p *prefill) history(s *step, first, past int) mlx.Array {
+	if first == past {
+		return mlx.Array{}
+	}
+	return p.histories.get(first, func() mlx.Array {
+		return s.g.FromInt32s(slots(nil, s.Seqs[s.Owner[p.from]].Pages, first, past), past-first)
+	})
+}
+
+// byNumber are arrays by a number that they are made from, made once a step for all
+// layers that need them.
+type byNumber struct {
+	numbers []int
 	arrays  []mlx.Array
 }
 
-func (m *masks) mask(window int, build func() mlx.Array) mlx.Array {
-	for i, w := range m.windows {
-		if w == window {
-			return m.arrays[i]
-		}
+func (m *byNumber) get(number int, build func() mlx.Array) mlx.Array {
+	if i := slices.Index(m.numbers, number); i >= 0 {
+		return m.arrays[i]
 	}
-	m.windows, m.arrays = append(m.windows, window), append(m.arrays, build())
+	m.numbers, m.arrays = append(m.numbers, number), append(m.arrays, build())
 	return m.arrays[len(m.arrays)-1]
 }
 

@@ -97,24 +97,28 @@ func (c *cache) room(g *mlx.Scope, seqs []*paging.Sequence) error {
 		return nil
 	}
 	pages := min(max(roundUp(need, growPages), c.pages+c.pages/2), c.capacity)
-	grown := make([]mlx.Array, 0, 2*c.shape.layers)
-	for _, pools := range [][]mlx.Array{c.keys, c.values} {
-		for _, old := range pools {
-			// Zeros of its own for each: kernels write to a pool in place.
-			x := g.Zeros(c.dtype, (pages-c.pages)*paging.PageTokens, c.shape.heads, c.shape.headDim)
-			if c.pages > 0 {
-				x = g.Concatenate([]mlx.Array{old, x}, 0)
-			}
-			grown = append(grown, x)
-		}
-	}
-	if !g.Eval(grown...) {
-		return fmt.Errorf("grow the kv pools to %d positions: %w", pages*paging.PageTokens, g.Err())
-	}
 	c.e.forget()
-	for i := range c.shape.layers {
-		c.e.lib.Free(c.keys[i], c.values[i])
-		c.keys[i], c.values[i] = g.Keep(grown[i]), g.Keep(grown[c.shape.layers+i])
+	for _, pools := range [][]mlx.Array{c.keys, c.values} {
+		for layer, old := range pools {
+			// One after the other, so that but one is there twice; a failure leaves some
+			// longer than the rest, for the next attempt to go on from.
+			have := 0
+			if !old.IsZero() {
+				have = c.e.lib.Shape(old)[0]
+			}
+			if have >= pages*paging.PageTokens {
+				continue
+			}
+			grown := g.Zeros(c.dtype, pages*paging.PageTokens-have, c.shape.heads, c.shape.headDim)
+			if have > 0 {
+				grown = g.Concatenate([]mlx.Array{old, grown}, 0)
+			}
+			if !g.Eval(grown) {
+				return fmt.Errorf("grow the kv pools to %d positions: %w", pages*paging.PageTokens, g.Err())
+			}
+			pools[layer] = g.Keep(grown)
+			c.e.lib.Free(old)
+		}
 	}
 	c.pages = pages
 	return nil

@@ -41,14 +41,13 @@ type group struct {
 	pages  int     // of the longest sequence
 	length int     // positions of the longest sequence
 	index  mlx.Array
-	masks
+	masks  byNumber // by window
 }
 
 // prefill is a span of many tokens.
 type prefill struct {
-	from, to int // rows
-	history  mlx.Array
-	masks
+	from, to         int // rows
+	histories, masks byNumber
 }
 
 // shortSpan is the longest span whose rows attend one by one, with those of other
