@@ -132,7 +132,7 @@ func (s *step) attendFused(q, k, v nn.Tensor, a nn.Attention) (mlx.Array, bool) 
 	out := s.g.Launch(f.append, []mlx.Array{qo.of.array, s.metadata(), s.e.kv.keys[a.Layer], s.e.kv.values[a.Layer], qn, kn, s.e.frequencies(r), s.numbers(qo.eps, scale)},
 		[]mlx.KernelOutput{{Shape: []int{n, a.Heads, a.HeadDim}, DType: s.e.dtype}, {Shape: []int{n, a.KVHeads, a.HeadDim}, DType: s.e.dtype}},
 		[3]int{32, roundUp(heads, 4), n}, [3]int{32, 4, 1}, s.templates, nil)
-	s.done = append(s.done, out[0])
+	s.appended = out[0]
 	if len(s.prefill) == 0 {
 		return s.g.Reshape(s.attendPaged(out[0], a), n, qw), true
 	}

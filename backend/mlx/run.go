@@ -137,8 +137,10 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, a := range s.done {
-		out = append(out, f.results.Own(s.g.Keep(a)))
+	if len(out) == 0 && !s.appended.IsZero() {
+		// Nobody wants logits: what counts is that the KV is written, in the last
+		// layer after all others.
+		out = append(out, f.results.Own(s.g.Keep(s.appended)))
 	}
 	for _, u := range s.pools {
 		out = append(out, e.kv.keys[u.layer], e.kv.values[u.layer])

@@ -15,15 +15,15 @@ import (
 // graph has been dispatched, so that MLX can reuse their memory.
 type step struct {
 	paging.Rows
-	g      *mlx.Scope // of the graph
-	e      *Engine
-	lib    *mlx.Library
-	ctx    context.Context
-	spans  []backend.Span
-	values []value
-	err    error
-	pools  []poolUpdate
-	done   []mlx.Array // must be computed with the step, though nothing depends on them
+	g        *mlx.Scope // of the graph
+	e        *Engine
+	lib      *mlx.Library
+	ctx      context.Context
+	spans    []backend.Span
+	values   []value
+	err      error
+	pools    []poolUpdate
+	appended mlx.Array // by the last of our kernels that wrote to the pools
 
 	tokens, meta, offsets, places mlx.Array // made on first use
 	decode                        group
@@ -67,7 +67,7 @@ func (s *step) fail(format string, args ...any) nn.Tensor {
 // begin starts the graph of a batch that has been laid out in s.Rows.
 func (s *step) begin(ctx context.Context, spans []backend.Span) {
 	s.ctx, s.spans, s.err, s.recording, s.generic = ctx, spans, nil, false, false
-	s.values, s.pools, s.done = s.values[:0], s.pools[:0], s.done[:0]
+	s.values, s.pools, s.appended = s.values[:0], s.pools[:0], mlx.Array{}
 	s.tokens, s.meta, s.offsets, s.places = mlx.Array{}, mlx.Array{}, mlx.Array{}, mlx.Array{}
 	s.decode, s.prefill = group{rows: s.decode.rows[:0]}, s.prefill[:0]
 	for i, seq := range s.Seqs {
