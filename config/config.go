@@ -66,9 +66,9 @@ type Server struct {
 type Model struct {
 	// The name that clients use. Left out, it is the source, or the file's name without .gguf.
 	ID string `key:"id"`
-	// Where the model comes from: a name of the catalog (smollm2:135m), a file of a hub (hf:org/repo/file.gguf), or a local file. What isn't here yet is fetched at the start.
+	// Where the model comes from: a name of the catalog (smollm2:135m), a file of a hub (hf:org/repo/file.gguf), or a local file or folder. What isn't here yet is fetched at the start.
 	Source string `key:"source" example:"smollm2:135m"`
-	// A local file, instead of source. It is never fetched.
+	// A model file or folder, instead of source: a GGUF file, or a folder with config.json as Hugging Face and MLX have it. It is never fetched.
 	Path string `key:"path"`
 	// More names for the same model.
 	Aliases []string `key:"aliases"`
