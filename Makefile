@@ -50,10 +50,7 @@ race: build ## Run the short tests under the race detector (needs a C compiler)
 	else echo "skipped: the race detector needs a C compiler (cc), and there is none"; fi
 
 fuzz: ## Run every fuzz target for FUZZTIME (60s)
-	@set -e; for pkg in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
-	  done; done
+	@GO='$(GO)' scripts/fuzz $(FUZZTIME)
 
 bench: build ## Measure prompt and generation speed with the real model
 	@$(BIN)/inferctl pull $(MODEL)
