@@ -48,6 +48,12 @@ func start(t *testing.T, yaml string, env ...string) *program {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if p.ProcessState == nil { // the test gave up on it
+			_ = p.Process.Kill()
+			_ = p.Wait()
+		}
+	})
 	return p
 }
 
