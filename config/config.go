@@ -56,7 +56,7 @@ type Server struct {
 	WriteTimeout time.Duration `key:"write_timeout" default:"30s" range:"100ms..1h"`
 	// How long an idle connection is kept open.
 	IdleTimeout time.Duration `key:"idle_timeout" default:"2m" range:"1s..1h"`
-	// How long running answers may take to finish after SIGTERM; then they are cut.
+	// How long running answers may take to finish after SIGTERM; then they are cut. 0 cuts them at once, as Ctrl-C does.
 	DrainTimeout time.Duration `key:"drain_timeout" default:"30s" range:"0s..1h"`
 
 	fileKeys []Secret

@@ -127,6 +127,10 @@ func New(o Options) (*Server, error) {
 // Handler is the whole server as a handler, for tests and for embedding.
 func (s *Server) Handler() http.Handler { return s.handler }
 
+// ErrInterrupted, as the cause of the end of [Server.Serve]'s context, has running
+// answers cut instead of drained.
+var ErrInterrupted = errors.New("interrupted")
+
 // Serve answers on ln until ctx ends, drains, and closes ln. It returns nil after
 // a shutdown, even one that had to cut answers.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -147,7 +151,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	s.drain(cut)
+	timeout := s.o.DrainTimeout
+	if errors.Is(context.Cause(ctx), ErrInterrupted) {
+		timeout = 0
+	}
+	s.drain(timeout, cut)
 	// Whatever generated is over; what is left is idle or answers at once.
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -161,16 +169,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 // drain closes the gate and waits for the requests inside, no longer than
-// DrainTimeout; then it cuts them.
-func (s *Server) drain(cut context.CancelCauseFunc) {
+// timeout; then it cuts them.
+func (s *Server) drain(timeout time.Duration, cut context.CancelCauseFunc) {
 	running := s.gate.close()
-	s.o.Logger.Info("draining", "running_requests", running, "timeout", s.o.DrainTimeout)
+	s.o.Logger.Info("draining", "running_requests", running, "timeout", timeout)
 	select {
 	case <-s.gate.empty:
 		return
-	case <-time.After(s.o.DrainTimeout):
+	case <-time.After(timeout):
 	}
-	s.o.Logger.Warn("the drain timeout is over: running requests are cut")
+	s.o.Logger.Warn("running requests are cut", "after", timeout)
 	cut(scheduler.ErrStopped)
 	select {
 	case <-s.gate.empty:

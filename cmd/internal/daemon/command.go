@@ -17,6 +17,7 @@ import (
 
 	"github.com/inferflux/inferflux/config"
 	"github.com/inferflux/inferflux/registry"
+	"github.com/inferflux/inferflux/server"
 )
 
 // UsageError is a mistake in how the program was called or configured. It ends
@@ -68,7 +69,8 @@ The configuration is the file given by --config or INFERFLUX_CONFIG, or else
 server.yaml in ~/.inferflux if there is one. Environment variables such as
 INFERFLUX_SERVER_LISTEN override the file, and flags override both.
 
-SIGTERM and SIGINT (Ctrl-C) let running answers finish; a second one doesn't.
+SIGTERM lets running answers finish, for server.drain_timeout at most; SIGINT
+(Ctrl-C) ends them. A second signal ends the program as it is.
 
 Exit codes: 0 stopped as told, 1 failed, 2 wrong usage or configuration.`,
 		Example: fmt.Sprintf(`  %[1]s --model smollm2:135m
@@ -168,12 +170,25 @@ func useBackend(c *config.Config, name string) error {
 	return nil
 }
 
-// Interruptible ends a context at the first SIGINT or SIGTERM and lets a second
-// one end the process.
+// Interruptible ends a context at the first SIGINT, with server.ErrInterrupted as
+// its cause, or SIGTERM, and lets a second one end the process.
 func Interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from here on signals act as they do by default
-	return ctx, stop
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer signal.Stop(signals) // from here on signals act as they do by default
+		select {
+		case s := <-signals:
+			if s == os.Interrupt {
+				cancel(server.ErrInterrupted)
+			} else {
+				cancel(nil)
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // NewLogger makes the log that a configuration describes.

@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 	srv, err := server.New(server.Options{
 		Models: models, Metrics: metrics, Logger: log, APIKeys: keys, Version: o.Version,
 		MaxBodyBytes: int64(c.Server.MaxBodyBytes), ReadTimeout: c.Server.ReadTimeout, WriteTimeout: c.Server.WriteTimeout,
-		IdleTimeout: c.Server.IdleTimeout, DrainTimeout: c.Server.DrainTimeout,
+		IdleTimeout: c.Server.IdleTimeout, DrainTimeout: max(c.Server.DrainTimeout, 1), // the server's 0 means its default
 	})
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)
@@ -94,11 +94,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	err = srv.Serve(ctx, ln)
 	log.Info("stopping")
-	closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	// Nobody waits for an answer any more. What a model still computes is given the
+	// time that a step commonly takes, and then cut.
+	closing, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	stopLoading()
-	if closeErr := models.Close(closing); err == nil {
-		err = closeErr
+	if err := models.Close(closing); err != nil {
+		log.Warn("what still ran was cut", "error", err)
 	}
 	var fatal *loadError
 	if errors.As(context.Cause(ctx), &fatal) {

@@ -39,7 +39,7 @@ type program struct {
 func start(t *testing.T, yaml string, env ...string) *program {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "server.yaml")
-	if err := os.WriteFile(file, []byte("server: {listen: '127.0.0.1:0', drain_timeout: 100ms}\n"+yaml), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("server: {listen: '127.0.0.1:0'}\n"+yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p := &program{Cmd: exec.CommandContext(t.Context(), os.Args[0], "--config", file), url: make(chan string, 1)}
@@ -428,22 +428,30 @@ func TestInterrupt(t *testing.T) {
 			interrupt(t, p)
 		})
 	}
-	t.Run("decode", func(t *testing.T) {
-		p := start(t, yaml)
-		base := p.base(t)
-		waitReady(t, base, "m")
-		var clients sync.WaitGroup
-		for range 4 {
-			clients.Go(func() {
-				status, body, err := post(t.Context(), base+"/v1/completions", map[string]any{"prompt": "Once upon a time", "max_tokens": 4000, "ignore_eos": true})
-				if err == nil && status != http.StatusServiceUnavailable {
-					t.Errorf("answered with %d %.300s", status, body)
-				}
-			})
-		}
-		eventually(t, base, `inferflux_running_sequences{model="m"}`, "4")
-		time.Sleep(500 * time.Millisecond)
-		interrupt(t, p)
-		clients.Wait()
-	})
+	for _, tt := range []struct {
+		name, prompt string
+		clients      int
+	}{
+		{"decode", "Once upon a time", 4},
+		{"a long prompt", strings.Repeat("Once upon a time ", 300), 1}, // whose step takes seconds
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, yaml)
+			base := p.base(t)
+			waitReady(t, base, "m")
+			var clients sync.WaitGroup
+			for range tt.clients {
+				clients.Go(func() {
+					status, body, err := post(t.Context(), base+"/v1/completions", map[string]any{"prompt": tt.prompt, "max_tokens": 4000, "ignore_eos": true})
+					if err == nil && status != http.StatusServiceUnavailable {
+						t.Errorf("answered with %d %.300s", status, body)
+					}
+				})
+			}
+			eventually(t, base, `inferflux_running_sequences{model="m"}`, fmt.Sprint(tt.clients))
+			time.Sleep(500 * time.Millisecond)
+			interrupt(t, p)
+			clients.Wait()
+		})
+	}
 }
