@@ -37,7 +37,11 @@ func readConfig(dir string) ([]byte, *metadata, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, nil, fmt.Errorf("%s is not a JSON object", configName)
 	}
-	if err := m.object(d, "", 0); err != nil {
+	err = m.object(d, "", 0)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, nil, fmt.Errorf("%s ends in the middle of a value: download it again", configName)
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", configName, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
