@@ -1,6 +1,9 @@
 package tensor
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Type is the element type or quantized block layout of a tensor.
 type Type uint8
@@ -128,6 +131,9 @@ func (t Type) RowBytes(cols int) (int, error) {
 	}
 	if cols < 0 || cols%e != 0 {
 		return 0, fmt.Errorf("a row of %d elements is not a whole number of %s blocks of %d", cols, t, e)
+	}
+	if cols/e > math.MaxInt/b {
+		return 0, fmt.Errorf("a row of %d elements takes more bytes than can be counted", cols)
 	}
 	return cols / e * b, nil
 }

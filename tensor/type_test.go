@@ -56,6 +56,7 @@ func TestRowBytes(t *testing.T) {
 		{tensor.Q6_K, 512, 420},
 		{tensor.Q6_K, 128, -1},
 		{tensor.F16, -1, -1},
+		{tensor.F32, 1 << 62, -1},
 		{tensor.Invalid, 1, -1},
 		{tensor.Type(255), 1, -1},
 	}

@@ -219,7 +219,7 @@ func (c *cursor) tensor(t *info) error {
 	row, err := t.typ.RowBytes(shape.Cols())
 	if err != nil {
 		e, _ := t.typ.Block()
-		return c.fail(at, what+": type", fmt.Sprintf("rows of whole %s blocks of %d elements", t.typ, e),
+		return c.fail(at, what+": type", fmt.Sprintf("rows of whole %s blocks of %d elements, of a size that fits an int", t.typ, e),
 			fmt.Sprintf("rows of %d elements", shape.Cols()))
 	}
 	high, size := bits.Mul64(uint64(shape.Rows()), uint64(row))
