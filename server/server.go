@@ -127,8 +127,8 @@ func New(o Options) (*Server, error) {
 // Handler is the whole server as a handler, for tests and for embedding.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// ErrInterrupted, as the cause of the end of [Server.Serve]'s context, has running
-// answers cut instead of drained.
+// ErrInterrupted is a cause for the end of [Server.Serve]'s context by which running
+// answers are cut instead of drained.
 var ErrInterrupted = errors.New("interrupted")
 
 // Serve answers on ln until ctx ends, drains, and closes ln. It returns nil after
