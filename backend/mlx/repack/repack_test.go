@@ -311,7 +311,7 @@ func TestErrors(t *testing.T) {
 		{"past the last row", tensor.Q4_0, []int{4, 64}, 0, 5, "rows 0 to 5 of 4"},
 		{"more shape than bytes", tensor.Q4_0, []int{5, 64}, 1, 5, "5 rows are wanted, and the tensor has only 144 bytes"},
 		{"a huge shape", tensor.F32, []int{math.MaxInt, 1}, 0, math.MaxInt, "has only 144 bytes"},
-		{"a huge row", tensor.I32, []int{1, 1<<62 + 1}, 0, 1, "has only 144 bytes"},
+		{"a huge row", tensor.I32, []int{1, 1<<62 + 1}, 0, 1, "more bytes than can be counted"},
 		{"a negative row", tensor.F32, []int{1, -4}, 0, 1, "a row of -4 elements"},
 	}
 	for _, tt := range tests {
