@@ -9,11 +9,12 @@ Kullback-Leibler divergence of that coarser distribution is what the test
 computes (never larger than the full one; the full one is in figures.json too).
 
     pip install torch transformers tokenizers gguf numpy
-    python3 make.py MODEL.gguf [--llamacpp LOGITS.f32] [--ours LOGITS.f32]
+    python3 make.py MODEL.gguf [--llamacpp LOGITS.f32] [--perplexity FILE_TYPE=LOGITS.f32]
 
 With --llamacpp (from scripts/peers/llamacpp.py logits) llama.cpp's divergence
-for the same file is computed and recorded beside it; --ours prints ours, from
-`inferctl bench --dump-logits`. Leaves tokens.json (the ids), reference.bin (per position
+for the same file is computed and recorded beside it; --perplexity FILE_TYPE=LOGITS.f32, for any number of
+general.file_type, records llama.cpp's perplexity for other files of the model (those
+of scripts/bench/models.py); what was recorded before is kept. Leaves tokens.json (the ids), reference.bin (per position
 TOP × uint16 id, then TOP × float32 log-probability, little-endian) and figures.json.
 """
 import argparse, hashlib, json, math, pathlib
@@ -90,7 +91,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("model")
     ap.add_argument("--llamacpp")
-    ap.add_argument("--ours")
+    ap.add_argument("--perplexity", action="append", default=[])
     a = ap.parse_args()
     md, w = load(a.model)
     ids = tokenizer(md).encode((HERE / "text.txt").read_text()).ids
@@ -103,13 +104,15 @@ def main():
                "tokens": len(ids), "top": TOP, "reference_perplexity": math.exp(nll)}
     if a.llamacpp:
         measure(figures, "llamacpp", a.llamacpp, ref, cref, top, ids)
+    figures["llamacpp_perplexities"] = json.loads((HERE / "figures.json").read_text()).get("llamacpp_perplexities", {})
+    for kind, path in (p.split("=", 1) for p in a.perplexity):
+        lp = log_softmax(np.fromfile(path, "<f4").reshape(len(ids), -1))
+        figures["llamacpp_perplexities"][kind] = perplexity(lp, ids)
     with open(HERE / "reference.bin", "wb") as f:
         for row, lp in zip(top, cref):
             f.write(row.astype("<u2").tobytes() + lp[:TOP].astype("<f4").tobytes())
     (HERE / "tokens.json").write_text(json.dumps({"tokens": ids}) + "\n")
     (HERE / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-    if a.ours:
-        measure(figures, "ours", a.ours, ref, cref, top, ids)
     print(json.dumps(figures, indent=2))
 
 
@@ -120,7 +123,11 @@ def measure(figures, who, path, ref, cref, top, ids):
     figures[who + "_kl_coarse"] = float(small.mean())
     figures[who + "_kl_max"] = float(full.max())
     figures[who + "_same_top"] = float((lp.argmax(-1) == ref.argmax(-1)).mean())
-    figures[who + "_perplexity"] = float(np.exp(-np.mean([lp[i, t] for i, t in enumerate(ids[1:])])))
+    figures[who + "_perplexity"] = perplexity(lp, ids)
+
+
+def perplexity(lp, ids):
+    return float(np.exp(-np.mean([lp[i, t] for i, t in enumerate(ids[1:])])))
 
 
 main()
