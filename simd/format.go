@@ -56,6 +56,7 @@ const (
 	kernelQ4_K
 	kernelQ5_K
 	kernelQ6_K
+	kernelIQ4_NL
 	kernelIQ4_XS
 	kernelMXFP4
 	numKernels
@@ -126,7 +127,7 @@ func (f *format) scaleBytes() int {
 
 // formats has the types whose blocks are multiplied as integers.
 var formats = map[tensor.Type]*format{
-	tensor.Q4_0:   {kernel: kernelQ4_0, kind: signed, low: 4, levels: offsetLevels(-8), scales: scaleF16, unpack: unpackQ4_0},
+	tensor.Q4_0:   {kernel: kernelQ4_0, kind: signed, low: 4, offset: signedZero - 8, scales: scaleF16, unpack: unpackQ4_0},
 	tensor.Q4_1:   {kernel: kernelQ4_1, kind: affine, low: 4, scales: scaleMinF16, unpack: unpackQ4_1},
 	tensor.Q5_0:   {kernel: kernelQ5_0, kind: signed, low: 4, high: 1, offset: signedZero - 16, scales: scaleF16, unpack: unpackQ5_0},
 	tensor.Q5_1:   {kernel: kernelQ5_1, kind: affine, low: 4, high: 1, scales: scaleMinF16, unpack: unpackQ5_1},
@@ -136,18 +137,9 @@ var formats = map[tensor.Type]*format{
 	tensor.Q4_K:   {kernel: kernelQ4_K, kind: affine, low: 4, scales: scaleMinSuper, unpack: unpackQ4_K},
 	tensor.Q5_K:   {kernel: kernelQ5_K, kind: affine, low: 4, high: 1, scales: scaleMinSuper, unpack: unpackQ5_K},
 	tensor.Q6_K:   {kernel: kernelQ6_K, kind: signed16, low: 4, high: 2, offset: signedZero - 32, scales: scaleSuper, unpack: unpackQ6_K},
-	tensor.IQ4_NL: {kernel: kernelQ4_0, kind: signed, low: 4, levels: &iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
+	tensor.IQ4_NL: {kernel: kernelIQ4_NL, kind: signed, low: 4, levels: &iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
 	tensor.IQ4_XS: {kernel: kernelIQ4_XS, kind: signed, low: 4, levels: &iq4Levels, scales: scaleSuper, unpack: unpackIQ4_XS},
 	tensor.MXFP4:  {kernel: kernelMXFP4, kind: signed, low: 4, levels: &fp4Levels, scales: scaleBF16, unpack: unpackMXFP4},
-}
-
-// offsetLevels are the levels zero+i, as codes of kind signed.
-func offsetLevels(zero int) *[16]uint8 {
-	var l [16]uint8
-	for i := range l {
-		l[i] = uint8(signedZero + zero + i)
-	}
-	return &l
 }
 
 func levelCodes(levels [16]int8) [16]uint8 {

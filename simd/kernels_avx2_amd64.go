@@ -15,6 +15,7 @@ var kernelsAVX2 = kernelSet{
 		kernelQ4_K:   decodeQ4_KAVX2,
 		kernelQ5_K:   decodeQ5_KAVX2,
 		kernelQ6_K:   decodeQ6_KAVX2,
+		kernelIQ4_NL: decodeIQ4_NLAVX2,
 		kernelIQ4_XS: decodeIQ4_XSAVX2,
 		kernelMXFP4:  decodeMXFP4AVX2,
 	},

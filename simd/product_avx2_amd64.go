@@ -54,6 +54,11 @@ func decodeQ5_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Poin
 //go:noescape
 func decodeQ6_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
 
+// decodeIQ4_NLAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeIQ4_NLAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+
 // decodeIQ4_XSAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape

@@ -54,6 +54,11 @@ func decodeQ5_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Po
 //go:noescape
 func decodeQ6_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
 
+// decodeIQ4_NLAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeIQ4_NLAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+
 // decodeIQ4_XSAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
@@ -113,6 +118,11 @@ func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //
 //go:noescape
 func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1IQ4_NLAVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_XSAVX512 multiplies n panels with 1 rows of activations.
 //
@@ -174,6 +184,11 @@ func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //go:noescape
 func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
+// fused2IQ4_NLAVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
 // fused2IQ4_XSAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
@@ -234,6 +249,11 @@ func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //go:noescape
 func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
+// fused4IQ4_NLAVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
 // fused4IQ4_XSAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
@@ -278,6 +298,11 @@ func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //
 //go:noescape
 func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8IQ4_NLAVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8IQ4_XSAVX512 multiplies n panels with 8 rows of activations.
 //

@@ -6,6 +6,9 @@ type decoder struct {
 	*asm
 	packing
 	part int // which vector of the 16 rows
+	// stored leaves signed codes as they are stored: zero() too large, which
+	// whoever uses them makes good in its integer sums.
+	stored bool
 }
 
 // Vector registers of a decoder. AVX2 has only the first 16: there high planes
@@ -41,7 +44,7 @@ func (d *decoder) setUp() {
 		d.op("VBROADCASTI32X4", "(R11)", d.v(rLevels))
 	}
 	d.op("VMOVDQU32", d.bytes(1), d.v(rOnes))
-	if d.offset != 0 {
+	if d.offset != 0 && !d.stored {
 		d.op("VMOVDQU32", d.bytes(byte(d.offset)), d.v(rLevels))
 	}
 	if d.low < 8 {
@@ -153,6 +156,7 @@ func (d *decoder) decodeBlock(use func(g int)) {
 				d.addHigh(g, at)
 			}
 			switch {
+			case d.stored:
 			case d.levels:
 				d.op("VPSHUFB", code, d.v(rLevels), code)
 			case d.offset != 0 && d.wide():
@@ -221,7 +225,11 @@ func (d *decoder) startSum() {
 	for i := range n {
 		r := d.v(rSum0 + i)
 		if d.wide() && !d.affine {
-			d.loadInt(d.word(uint32(-128*columns)), r)
+			zero := 128
+			if d.stored {
+				zero = d.zero()
+			}
+			d.loadInt(d.word(uint32(-zero*columns)), r)
 		} else {
 			d.logic("VPXOR", r, r, r)
 		}

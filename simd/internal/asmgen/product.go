@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // packing is a packed form of weights; see type format in package simd.
 type packing struct {
@@ -13,7 +16,7 @@ type packing struct {
 }
 
 var formats = []packing{
-	{name: "Q4_0", low: 4, levels: true, scales: "f16"},
+	{name: "Q4_0", low: 4, offset: 128 - 8, scales: "f16"},
 	{name: "Q4_1", low: 4, affine: true, scales: "minF16"},
 	{name: "Q5_0", low: 4, high: 1, offset: 128 - 16, scales: "f16"},
 	{name: "Q5_1", low: 4, high: 1, affine: true, scales: "minF16"},
@@ -23,6 +26,7 @@ var formats = []packing{
 	{name: "Q4_K", low: 4, affine: true, scales: "minSuper"},
 	{name: "Q5_K", low: 4, high: 1, affine: true, scales: "minSuper"},
 	{name: "Q6_K", low: 4, high: 2, halves: true, offset: 128 - 32, scales: "super"},
+	{name: "IQ4_NL", low: 4, levels: true, scales: "f16"},
 	{name: "IQ4_XS", low: 4, levels: true, scales: "super"},
 	{name: "MXFP4", low: 4, levels: true, scales: "bf16"},
 }
@@ -40,6 +44,9 @@ const (
 	actHalf      = 16
 	actScaleSize = 24
 )
+
+// zero is the stored code of q = 0, of signed codes without levels.
+func (f *packing) zero() int { return 128 - f.offset }
 
 func (f *packing) blockBytes() int { return 64 * (f.low + f.high) }
 
@@ -140,7 +147,14 @@ func emitFused(a *asm, f packing, rows int) {
 	a.op("MOVQ", "n+24(FP)", "R13")
 	a.op("MOVQ", "levels+48(FP)", "R11")
 	a.op("MOVQ", "step+80(FP)", "AX")
+	halves := 1
+	if f.halves {
+		halves = 2
+	}
 	d := decoder{asm: a, packing: f}
+	// Adding the offset takes an instruction for each of 8 groups, starting the
+	// sums elsewhere one for each sum.
+	d.stored = f.offset != 0 && rows*halves < 8
 	d.setUp()
 	panel := a.label("panel")
 	a.at(panel)
@@ -151,10 +165,6 @@ func emitFused(a *asm, f packing, rows int) {
 	a.op("MOVQ", "blocks+56(FP)", "CX")
 	a.op("MOVQ", "x+64(FP)", "SI")
 	a.op("MOVQ", "xScales+72(FP)", "BX")
-	halves := 1
-	if f.halves {
-		halves = 2
-	}
 	acc := func(r, half int) string { return a.v(rAcc + r*halves + half) }
 	out := func(r int) string { return a.v(rAcc + rows*halves + r) }
 	for r := range rows {
@@ -164,6 +174,7 @@ func emitFused(a *asm, f packing, rows int) {
 	d.eachBlock(func() {
 		perBlock := f.blockBytes() + f.perBlock() + f.header()/8
 		for line := 0; line < perBlock; line += 64 {
+			a.op("PREFETCHT1", mem(line+prefetchFar, "R15"))
 			a.op("PREFETCHT0", mem(line, "R15"))
 		}
 		a.op("ADDQ", perBlock, "R15")
@@ -171,6 +182,9 @@ func emitFused(a *asm, f packing, rows int) {
 		for r := range rows {
 			for half := range halves {
 				k.clear(acc(r, half), r, "BX", half)
+				if d.stored {
+					a.op("VPSRAD", 7-bits.TrailingZeros(uint(f.zero())), acc(r, half), acc(r, half))
+				}
 			}
 		}
 		d.decodeBlock(func(g int) {
@@ -205,7 +219,12 @@ func emitFused(a *asm, f packing, rows int) {
 	a.ret()
 }
 
-// prefetchAhead is how far ahead of their use panels are fetched, bytes. The
-// processor's own prefetching stops at every page and finds two streams, of codes
-// and scales, that end with every panel.
-const prefetchAhead = 2048
+// How far ahead of their use panels are fetched, bytes: from memory to the second
+// level of cache, which can wait for more lines at a time than the first, and
+// from there to the first. The processor's own prefetching stops at every page and
+// finds two streams, of codes and scales, that end with every panel. Farther ahead
+// is better for a model that the third level holds, nearer for one that it doesn't.
+const (
+	prefetchAhead = 1024
+	prefetchFar   = 4096 // further
+)
