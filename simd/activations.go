@@ -11,11 +11,12 @@ import (
 //   - int8: in each block of 32 columns x = d·q + z, with q in -127..127;
 //   - float32, padded with zeros to whole chunks of 16 columns.
 //
-// Rows are stored in tiles of up to 12, block by block, so that a kernel walks
-// through memory in one direction. The zero value is ready for [Activations.Reset].
+// Rows are stored in tiles of up to 12 (or what the tier wants), block by block,
+// so that a kernel walks through memory in one direction. The zero value is ready for [Activations.Reset].
 type Activations struct {
 	rows, cols int
-	tile       int // rows of a tile: min(rows, tileRows)
+	intRows    int // rows of a tile of the int8 form
+	floatRows  int // rows of a tile of the float32 form
 	blocks     int // of a row
 	chunks     int // of a row
 	ints       []byte
@@ -59,16 +60,16 @@ type floatTile struct {
 // [Activations.Set]. It allocates only when the room has never been that large.
 func (a *Activations) Reset(rows, cols int) {
 	a.rows, a.cols = rows, cols
-	a.tile = min(rows, tileRows)
+	a.intRows = max(1, min(rows, max(tileRows, active.tileRows)))
+	a.floatRows = max(1, min(rows, tileRows))
 	a.blocks = (cols + blockCols - 1) / blockCols
 	a.chunks = (cols + floatChunk - 1) / floatChunk
-	padded := roundUp(rows, max(a.tile, 1))
-	if n := padded * a.blocks * actBytes; cap(a.ints) < n {
+	if n := roundUp(rows, a.intRows) * a.blocks * actBytes; cap(a.ints) < n {
 		a.ints = alignedBytes(n)
 	} else {
 		a.ints = a.ints[:n]
 	}
-	if n := padded * a.chunks * floatChunk; cap(a.floats) < n {
+	if n := roundUp(rows, a.floatRows) * a.chunks * floatChunk; cap(a.floats) < n {
 		b := alignedBytes(4 * n)
 		a.floats = unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n)
 	} else {
@@ -98,11 +99,11 @@ func (a *Activations) Set(r0, r1 int, x []float32, stride int, needInt8, needF32
 			}
 		}
 		if needF32 {
-			at := (r/a.tile*a.chunks*a.tile + r%a.tile) * floatChunk
+			at := (r/a.floatRows*a.chunks*a.floatRows + r%a.floatRows) * floatChunk
 			for len(row) >= floatChunk {
 				copy(a.floats[at:at+floatChunk], row)
 				row = row[floatChunk:]
-				at += a.tile * floatChunk
+				at += a.floatRows * floatChunk
 			}
 			if len(row) > 0 {
 				clear(a.floats[at : at+floatChunk])
@@ -114,12 +115,12 @@ func (a *Activations) Set(r0, r1 int, x []float32, stride int, needInt8, needF32
 
 // intTile is the int8 form from row r and block b on.
 func (a *Activations) intTile(r, b int) actTile {
-	step := a.tile * actBytes
-	at := (r/a.tile*a.blocks + b) * step
+	step := a.intRows * actBytes
+	at := (r/a.intRows*a.blocks + b) * step
 	base := unsafe.Pointer(&a.ints[at])
 	return actTile{
-		codes:  unsafe.Add(base, r%a.tile*blockCols),
-		scales: unsafe.Add(base, a.tile*blockCols+r%a.tile*int(unsafe.Sizeof(actScales{}))),
+		codes:  unsafe.Add(base, r%a.intRows*blockCols),
+		scales: unsafe.Add(base, a.intRows*blockCols+r%a.intRows*int(unsafe.Sizeof(actScales{}))),
 		step:   uintptr(step),
 		blocks: a.blocks - b,
 	}
@@ -142,10 +143,10 @@ func (t actTile) block(b, r int) (*[blockCols]int8, *actScales) {
 
 // floatTile is the float32 form from row r on.
 func (a *Activations) floatTile(r int) floatTile {
-	at := (r/a.tile*a.chunks*a.tile + r%a.tile) * floatChunk
+	at := (r/a.floatRows*a.chunks*a.floatRows + r%a.floatRows) * floatChunk
 	return floatTile{
 		x:      unsafe.Pointer(&a.floats[at]),
-		step:   uintptr(a.tile * floatChunk * 4),
+		step:   uintptr(a.floatRows * floatChunk * 4),
 		chunks: a.chunks,
 	}
 }

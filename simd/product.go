@@ -12,8 +12,9 @@ const floatPanels = 4
 
 // scratch is what one call of Mul works in.
 type scratch struct {
-	recs []record                      // chunkBlocks of them, aligned
-	out  [tileRows * panelRows]float32 // of a panel that ends the matrix
+	recs []record                // chunkBlocks of them, aligned
+	out  [16 * panelRows]float32 // of a panel that ends the matrix
+	sums []byte                  // of tiles
 }
 
 var scratches = sync.Pool{New: func() any {
@@ -50,18 +51,21 @@ func (m *Matrix) Mul(dst []float32, dstStride int, a *Activations, r0, r1, p0, p
 
 // mulInt is Mul for the segment's own panels p0 to p1, quantized weights.
 func (s *segment) mulInt(dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) {
-	if rows := r1 - r0; active.fused != nil && r0%a.tile+rows <= a.tile {
+	if rows := r1 - r0; active.fused != nil && r0%a.intRows+rows <= a.intRows {
 		whole := min(p1, s.rows/panelRows)
 		if whole > p0 && active.fused(s, dst[r0*stride+s.row0:], stride, a.intTile(r0, 0), rows, p0, whole) {
 			p0 = whole
 		}
+	}
+	if active.mulTiles != nil && p0 < p1 && active.mulTiles(s, dst, stride, a, r0, r1, p0, p1, sc) {
+		return
 	}
 	for p := p0; p < p1; p++ {
 		for b := 0; b < a.blocks; b += chunkBlocks {
 			n := min(chunkBlocks, a.blocks-b)
 			active.decode(s, p, b, n, sc.recs)
 			for r := r0; r < r1; {
-				rows := min(r1-r, a.tile-r%a.tile)
+				rows := min(r1-r, a.intRows-r%a.intRows)
 				out, outStride := s.output(dst, stride, r, rows, p, sc)
 				active.dot(s.format.kind, out, outStride, sc.recs[:n], a.intTile(r, b), rows, b == 0)
 				s.finish(dst, stride, r, rows, p, sc)
@@ -76,7 +80,7 @@ func (s *segment) mulFloat(dst []float32, stride int, a *Activations, r0, r1, p0
 	for p := p0; p < p1; {
 		n := max(1, min(floatPanels, p1-p, s.rows/panelRows-p)) // the last may be short
 		for r := r0; r < r1; {
-			rows := min(r1-r, a.tile-r%a.tile)
+			rows := min(r1-r, a.floatRows-r%a.floatRows)
 			out, outStride := s.output(dst, stride, r, rows, p, sc)
 			active.dotFloat(s.float, out, outStride, s.data[p*s.panelBytes:(p+n)*s.panelBytes], s.panelBytes, a.floatTile(r), rows)
 			s.finish(dst, stride, r, rows, p, sc)

@@ -6,6 +6,7 @@
 //
 // The kernels come in tiers, one of which is chosen when the program starts:
 //
+//	amx         the same, and AMX-INT8 where Linux grants its use
 //	avx512vnni  x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI
 //	avx2        x86-64 with AVX2, FMA and F16C
 //	portable    plain Go, for everything else
@@ -43,7 +44,9 @@
 //
 // A product with many rows first decodes a few blocks of a panel to records, a form
 // common to all types, and multiplies those with every row; one with 1, 2, 4 or 8
-// rows decodes in registers. Both do the same.
+// rows decodes in registers. Both do the same. So do tiles, the matrix registers of
+// AMX: they only compute a block's integer sums, which are exact. That is why amx
+// and avx512vnni don't differ by a bit.
 //
 // # Adding a weight type
 //
@@ -74,6 +77,12 @@ type tier struct {
 	// without decoding them to records first. It reports false if it isn't made
 	// for that format and number of rows.
 	fused func(s *segment, dst []float32, stride int, act actTile, rows, p0, p1 int) bool
+	// mulTiles, if set, multiplies panels p0 to p1 with rows r0 to r1 without
+	// decode and dot. It reports false if these are better.
+	mulTiles func(s *segment, dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) bool
+	// tileRows is the number of rows that a tile of int8 activations has, if it is
+	// more than the usual.
+	tileRows int
 	// quantize converts one row into the int8 form.
 	quantize func(x []float32, act actTile)
 	vector   vectorOps
@@ -105,7 +114,7 @@ func chooseTier(name string) (*tier, error) {
 	return best, fmt.Errorf("INFERFLUX_SIMD: this machine has no kernels %q; choose one of %s", name, strings.Join(names, ", "))
 }
 
-// Tier is the name of the kernels in use: "avx512vnni", "avx2" or "portable".
+// Tier is the name of the kernels in use: "amx", "avx512vnni", "avx2" or "portable".
 func Tier() string { return active.name }
 
 // TierError says why INFERFLUX_SIMD could not be obeyed, or is nil. The fastest

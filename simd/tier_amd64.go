@@ -8,9 +8,7 @@ import (
 
 //go:generate go run ./internal/asmgen
 
-// availableTiers lists the tiers of this machine, slowest first. A tier for AMX
-// would read the same records: a block's codes are what a tile of 8 rows of 64
-// bytes is loaded from, its activations 16 rows of 32.
+// availableTiers lists the tiers of this machine, slowest first.
 func availableTiers() []*tier {
 	x := &cpu.X86
 	list := []*tier{&portable}
@@ -18,6 +16,9 @@ func availableTiers() []*tier {
 		list = append(list, kernelsAVX2.tier("avx2"))
 		if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
 			list = append(list, kernelsAVX512.tier("avx512vnni"))
+			if x.HasAMXTile && x.HasAMXInt8 && requestTiles() {
+				list = append(list, tierAMX())
+			}
 		}
 	}
 	return list
@@ -35,6 +36,7 @@ type kernelSet struct {
 	dot                            [4]dotKernel            // by kind
 	dotFloat                       [3]dotFloatKernel       // by floatType
 	quantize                       func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
+	tiles                          [2]tilesKernel // by kind
 
 	add, siluMul, geluTanhMul mapKernel
 	addScaled, scale          func(dst, a unsafe.Pointer, n int, s float32)
@@ -56,6 +58,7 @@ type (
 	decodeKernel     func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
 	fusedKernel      func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 	dotKernel        func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+	tilesKernel      func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, panels, n int, x unsafe.Pointer, step, tileStep uintptr, tile, skip, rows, first int, sums, config unsafe.Pointer)
 	dotFloatKernel   func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 	loadKeysKernel   func(dst, rows unsafe.Pointer, stride, n, groups int)
 	loadValuesKernel func(dst, rows unsafe.Pointer, stride, n, groups int)
@@ -75,22 +78,9 @@ const (
 
 func (k *kernelSet) tier(name string) *tier {
 	return &tier{
-		name: name,
-		decode: func(s *segment, p, b0, n int, dst []record) {
-			f := s.format
-			perSpan := f.span() / blockCols
-			if b0%perSpan != 0 || n%perSpan != 0 {
-				decodePortable(s, p, b0, n, dst)
-				return
-			}
-			_ = dst[n-1]
-			panel := s.panel(p)
-			k.decode[f.kernel](
-				unsafe.Pointer(&panel[b0*f.blockBytes()]),
-				unsafe.Pointer(&panel[s.scaleOffset+b0/perSpan*f.scaleBytes()]),
-				unsafe.Pointer(f.levels), n, unsafe.Pointer(&dst[0]))
-		},
-		fused: k.mulFused,
+		name:   name,
+		decode: k.decodeBlocks,
+		fused:  k.mulFused,
 		dot: func(kd kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool) {
 			_ = dst[(rows-1)*stride+panelRows-1]
 			begin := 0
@@ -112,6 +102,22 @@ func (k *kernelSet) tier(name string) *tier {
 		vector: k.vectorOps(),
 		attend: k.attentionOps(),
 	}
+}
+
+// decodeBlocks is tier.decode.
+func (k *kernelSet) decodeBlocks(s *segment, p, b0, n int, dst []record) {
+	f := s.format
+	perSpan := f.span() / blockCols
+	if b0%perSpan != 0 || n%perSpan != 0 {
+		decodePortable(s, p, b0, n, dst)
+		return
+	}
+	_ = dst[n-1]
+	panel := s.panel(p)
+	k.decode[f.kernel](
+		unsafe.Pointer(&panel[b0*f.blockBytes()]),
+		unsafe.Pointer(&panel[s.scaleOffset+b0/perSpan*f.scaleBytes()]),
+		unsafe.Pointer(f.levels), n, unsafe.Pointer(&dst[0]))
 }
 
 // mulFused is tier.fused, for 1, 2, 4 and with some formats 8 rows.

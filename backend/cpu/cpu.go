@@ -65,6 +65,8 @@ func (Backend) Load(ctx context.Context, c checkpoint.Checkpoint, opts backend.L
 // kernels names the tier as people know it.
 func kernels() string {
 	switch t := simd.Tier(); t {
+	case "amx":
+		return "AVX-512 VNNI + AMX"
 	case "avx512vnni":
 		return "AVX-512 VNNI"
 	case "avx2":

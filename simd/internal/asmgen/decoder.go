@@ -32,7 +32,8 @@ const (
 	rAcc // integer sums of rows, then results
 )
 
-// setUp loads what stays in registers.
+// setUp loads what stays in registers. Tiles multiply signed codes as such,
+// without the offset of 128.
 func (d *decoder) setUp() {
 	if !d.wide() {
 		if d.levels {
@@ -42,8 +43,14 @@ func (d *decoder) setUp() {
 	}
 	if d.levels {
 		d.op("VBROADCASTI32X4", "(R11)", d.v(rLevels))
+		if d.tiles {
+			d.logic("VPXOR", d.bytes(0x80), d.v(rLevels), d.v(rLevels))
+		}
 	}
 	d.op("VMOVDQU32", d.bytes(1), d.v(rOnes))
+	if d.tiles && !d.affine && !d.levels {
+		d.offset ^= 0x80
+	}
 	if d.offset != 0 && !d.stored {
 		d.op("VMOVDQU32", d.bytes(byte(d.offset)), d.v(rLevels))
 	}
@@ -224,7 +231,7 @@ func (d *decoder) startSum() {
 	}
 	for i := range n {
 		r := d.v(rSum0 + i)
-		if d.wide() && !d.affine {
+		if d.wide() && !d.affine && !d.tiles {
 			zero := 128
 			if d.stored {
 				zero = d.zero()
@@ -242,7 +249,11 @@ func (d *decoder) addSum(g int) {
 		r = d.v(rSum1)
 	}
 	if d.wide() {
-		d.op("VPDPBUSD", d.v(rOnes), d.v(rCode), r)
+		if d.tiles && !d.affine {
+			d.op("VPDPBUSD", d.v(rCode), d.v(rOnes), r)
+		} else {
+			d.op("VPDPBUSD", d.v(rOnes), d.v(rCode), r)
+		}
 		return
 	}
 	d.op("VPMADDUBSW", d.bytes(1), d.v(rCode), d.v(rTmp))

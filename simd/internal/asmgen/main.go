@@ -1,5 +1,6 @@
 // Command asmgen writes the assembly kernels of package simd for amd64: each is
-// described once, for vectors of 64 bytes (AVX-512 with VNNI) and of 32 (AVX2).
+// described once, for vectors of 64 bytes (AVX-512 with VNNI) and of 32 (AVX2);
+// integer products also for tiles (AMX).
 // Run it by `go generate ./simd`.
 package main
 
@@ -48,6 +49,10 @@ func generate() map[string]string {
 		}
 		files[fmt.Sprintf("kernels_%s_amd64.go", all.tier())] = all.kernelSet()
 	}
+	a := &asm{width: 64, tiles: true}
+	emitTiles(a)
+	files["product_amx_amd64.s"], files["product_amx_amd64.go"] = a.assembly(), a.declarations()
+	files["kernels_amx_amd64.go"] = a.kernelSet()
 	return files
 }
 
@@ -56,7 +61,8 @@ type entry struct{ field, index, function string }
 
 // asm collects the text of one file of kernels.
 type asm struct {
-	width   int // of a vector, bytes
+	width   int  // of a vector, bytes
+	tiles   bool // products by AMX
 	text    bytes.Buffer
 	decl    bytes.Buffer
 	entries []entry
@@ -68,6 +74,9 @@ type asm struct {
 func (a *asm) wide() bool { return a.width == 64 }
 
 func (a *asm) tier() string {
+	if a.tiles {
+		return "amx"
+	}
 	if a.wide() {
 		return "avx512"
 	}

@@ -31,6 +31,12 @@ var formats = []packing{
 	{name: "MXFP4", low: 4, levels: true, scales: "bf16"},
 }
 
+// kinds are what type kind in package simd tells apart.
+var kinds = []struct {
+	name           string
+	affine, halves bool
+}{{"Signed", false, false}, {"Affine", true, false}, {"Signed16", false, true}, {"Affine16", true, true}}
+
 // Offsets in a record (type record) and in actScales.
 const (
 	recordD      = 512
@@ -90,10 +96,7 @@ func emitProducts(a *asm) {
 			}
 		}
 	}
-	for _, k := range []struct {
-		name           string
-		affine, halves bool
-	}{{"Signed", false, false}, {"Affine", true, false}, {"Signed16", false, true}, {"Affine16", true, true}} {
+	for _, k := range kinds {
 		d := dotKernel{asm: a, affine: k.affine, halves: k.halves}
 		d.emit("dot " + k.name)
 	}
