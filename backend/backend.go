@@ -82,8 +82,9 @@ type LoadOptions struct {
 	// KVTokens is the number of positions the engine keeps for all sequences
 	// together; 0 lets the engine choose.
 	KVTokens int
-	// KVType is the element type of the KV cache: "f16", "f32", or "auto" (or ""),
-	// which is f32 for a model with F32 weights and f16 for all others.
+	// KVType is the element type of the KV cache: "f16", "f32", "q8_0" (int8 with a
+	// scale for 32 elements; not every backend has it), or "auto" (or ""), which is
+	// f32 for a model with F32 weights and f16 for all others.
 	KVType string
 	// MaxBatchTokens is the largest number of tokens in one batch; 0 means 512.
 	MaxBatchTokens int

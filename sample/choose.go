@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"slices"
+
+	"github.com/inferflux/inferflux/simd"
 )
 
 // ErrNoToken is returned when no token can be chosen: every logit that the mask
@@ -19,9 +21,10 @@ const greedyBelow = 1e-5
 // A Chooser carries out a [Draw] on the host. It holds nothing but memory to work
 // in, so that one can serve many requests, one at a time. The zero value is ready.
 type Chooser struct {
-	raw    []float32 // the row before it was changed; only when logprobs are asked for
-	blocks []float64 // partial sums of pick
-	trunc  truncation
+	raw   []float32 // the row before it was changed; only when logprobs are asked for
+	tops  []float32 // the largest logits of the row's blocks of simd.MaxBlock
+	sums  []float64 // of weights of the row's blocks of simd.SumBlock
+	trunc truncation
 }
 
 // Choose chooses a token by its logits, one for each entry of the vocabulary,
@@ -43,7 +46,7 @@ func (c *Chooser) Choose(d *Draw, logits []float32) (Choice, error) {
 			logits[t] = negInf
 		}
 	}
-	best := argmax(logits)
+	best := c.argmax(logits)
 	if best < 0 {
 		return Choice{}, ErrNoToken
 	}
@@ -52,7 +55,7 @@ func (c *Chooser) Choose(d *Draw, logits []float32) (Choice, error) {
 		token = c.draw(d, logits, float64(logits[best]))
 	}
 	if d.Logprobs >= 0 {
-		return logprobs(c.raw, token, d.Logprobs), nil
+		return c.logprobs(token, d.Logprobs), nil
 	}
 	return Choice{TokenLogprob: TokenLogprob{Token: token}}, nil
 }
@@ -84,34 +87,83 @@ func applyMask(logits []float32, mask []uint32) {
 		if start/32 < len(mask) {
 			word = mask[start/32]
 		}
+		// Most words allow everything or nothing.
 		if word == math.MaxUint32 {
 			continue
 		}
-		for i := range logits[start:min(start+32, len(logits))] {
+		group := logits[start:min(start+32, len(logits))]
+		if word == 0 {
+			copy(group, nothing[:])
+			continue
+		}
+		for i := range group {
 			if word>>i&1 == 0 {
-				logits[start+i] = negInf
+				group[i] = negInf
 			}
 		}
 	}
 }
 
+// nothing is what a word of a mask that allows nothing makes of its logits.
+var nothing = func() (x [32]float32) {
+	for i := range x {
+		x[i] = negInf
+	}
+	return x
+}()
+
 // argmax returns the index of the largest logit, the first among equals; -1 when
 // every logit is NaN or minus infinity. Plus infinity is replaced in place by the
-// largest float32.
-func argmax(logits []float32) int {
-	best, top := -1, negInf
-	for i, x := range logits {
+// largest float32. It sets c.tops.
+func (c *Chooser) argmax(logits []float32) int {
+	c.setTops(logits)
+	block, top := -1, negInf
+	for i, x := range c.tops {
 		if x > top {
-			best, top = i, x
+			block, top = i, x
 		}
 	}
-	if top > math.MaxFloat32 {
+	switch {
+	case block < 0:
+		return -1
+	case top > math.MaxFloat32:
 		for i, x := range logits {
 			if x > math.MaxFloat32 {
 				logits[i] = math.MaxFloat32
 			}
 		}
-		return slices.Index(logits, math.MaxFloat32)
+		return c.argmax(logits)
 	}
-	return best
+	return block*simd.MaxBlock + slices.Index(logits[block*simd.MaxBlock:], top)
+}
+
+func (c *Chooser) setTops(logits []float32) {
+	c.tops = slices.Grow(c.tops[:0], len(logits)/simd.MaxBlock+1)
+	c.tops = c.tops[:simd.BlockMax(c.tops[:cap(c.tops)], logits)]
+}
+
+// setSums sets c.sums to the weights of a whole row that lie at most limit nats
+// under the best.
+func (c *Chooser) setSums(x []float32, best, inverse, limit float64) {
+	c.sums = slices.Grow(c.sums[:0], len(x)/simd.SumBlock+1)
+	c.sums = c.sums[:simd.BlockSumExp(c.sums[:cap(c.sums)], x, best, inverse, limit)]
+}
+
+// above are the tokens of a whole row with a logit of at least floor, found by its
+// tops.
+func (c *Chooser) above(logits []float32, floor float32) row {
+	ids, x := c.trunc.ids[:0], c.trunc.x[:0]
+	for b, top := range c.tops {
+		if !(top >= floor) {
+			continue
+		}
+		start := b * simd.MaxBlock
+		for i, v := range logits[start:min(start+simd.MaxBlock, len(logits))] {
+			if v >= floor {
+				ids, x = append(ids, int32(start+i)), append(x, v)
+			}
+		}
+	}
+	c.trunc.ids, c.trunc.x = ids, x
+	return row{ids, x}
 }

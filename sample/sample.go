@@ -40,10 +40,17 @@
 //
 // # Cost
 //
-// Greedy is one scan. Drawing needs one exponential a token, by a table; top-k
-// and top-p find their threshold in a histogram, so nothing the size of the
-// vocabulary is ever sorted, save rows made of equal logits. Nothing is allocated
-// in steady state but [Choice.Top].
+// Whole rows are read by the kernels of package simd only: one pass for the largest
+// logit of each block of 64, and, where the probability of all counts, one for the
+// sums of weights of each block of 256. Greedy needs the first. The first also
+// shows which few blocks hold the k best, and tokens near enough to the best for
+// top-p; a flat row takes longer. Thresholds are found in a histogram of what is
+// left, so nothing the size of the vocabulary is ever sorted, save rows made of
+// equal logits. Nothing is allocated in steady state but [Choice.Top].
+//
+// Weights are computed in float64 to within 1e-10 of themselves, not in the same
+// way on every processor: a draw that falls that close to the border between two
+// tokens may go to either.
 package sample
 
 import (

@@ -552,3 +552,57 @@ func TestNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations per token", n)
 	}
 }
+
+// What kernels and shortcuts over whole rows choose is what the plain rules say,
+// for rows of every shape.
+func TestLargeRowsAgainstPlainRules(t *testing.T) {
+	rng := rand.New(rand.NewPCG(50, 0))
+	for _, vocab := range []int{300, 4099, 32000} {
+		rows := map[string]func(i int) float32{
+			"language": nil,
+			"flat":     func(int) float32 { return float32(rng.NormFloat64()) / 10 },
+			"equal":    func(int) float32 { return 3 },
+			"steps":    func(i int) float32 { return float32(i % 7) },
+			"rising":   func(i int) float32 { return float32(i) * 1e-3 },
+			"far":      func(i int) float32 { return float32(rng.NormFloat64() * 100) },
+			"infinite": func(i int) float32 { return float32(math.Inf(i%3 - 2)) },
+		}
+		for name, at := range rows {
+			source := languageRow(vocab, 3)
+			if at != nil {
+				for i := range source {
+					source[i] = at(i)
+				}
+			}
+			source[vocab/3] = float32(math.NaN())
+			plain := slices.Clone(source)
+			for i, v := range plain {
+				if v != v {
+					v = float32(math.Inf(-1))
+				}
+				plain[i] = min(v, math.MaxFloat32)
+			}
+			for range 30 {
+				d := sample.Draw{Temperature: math.Exp(rng.NormFloat64()), TopP: 1, Uniform: rng.Float64(), Logprobs: -1}
+				if rng.IntN(2) == 0 {
+					d.TopK = 1 + rng.IntN(min(vocab, 200))
+				}
+				if rng.IntN(2) == 0 {
+					d.TopP = 1 - rng.Float64()*0.9
+				}
+				if rng.IntN(3) == 0 {
+					d.MinP = rng.Float64() / 10
+				}
+				want, sure := carryOut(d, slices.Clone(plain))
+				if !sure {
+					continue
+				}
+				var c sample.Chooser
+				got, err := c.Choose(&d, slices.Clone(source))
+				if err != nil || got.Token != want {
+					t.Fatalf("%s row of %d, %+v: got token %d, %v, want %d", name, vocab, d, got.Token, err, want)
+				}
+			}
+		}
+	}
+}

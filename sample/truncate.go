@@ -35,7 +35,8 @@ type truncation struct {
 	inverse float64 // 1/temperature
 
 	mass  [buckets]float64
-	ids   []int32
+	ids   []int32 // of the tokens left
+	x     []float32
 	edge  []scored
 	scale float64
 }
@@ -56,22 +57,33 @@ func (t *truncation) topK(r row, k int) row {
 	return t.keep(r, float64(k), func(float32) float64 { return 1 })
 }
 
-// topP keeps the fewest of the largest logits that together hold p of the row's
-// probability.
-func (t *truncation) topP(r row, p float64) row {
+// topP keeps the fewest of the largest logits that together weigh want, or all.
+func (t *truncation) topP(r row, want float64) row {
 	t.clear()
 	for _, x := range r.x {
 		if d := t.best - float64(x); d <= t.span {
 			t.mass[int(d*t.scale)] += expNeg(min(d*t.inverse, reach))
 		}
 	}
-	total := 0.0
-	for _, m := range t.mass {
-		total += m
-	}
-	return t.keep(r, p*total, func(x float32) float64 {
+	return t.keep(r, want, func(x float32) float64 {
 		return expNeg(min((t.best-float64(x))*t.inverse, reach))
 	})
+}
+
+// weight is what logits weigh together.
+func (t *truncation) weight(x []float32) float64 {
+	sum := 0.0
+	for _, v := range x {
+		if d := (t.best - float64(v)) * t.inverse; d <= reach {
+			sum += expNeg(d)
+		}
+	}
+	return sum
+}
+
+// floor is a logit that none less than span under the best is below.
+func (t *truncation) floor(span float64) float32 {
+	return math.Nextafter32(float32(t.best-span), negInf)
 }
 
 func (t *truncation) clear() {

@@ -4,32 +4,47 @@ package simd
 
 import "unsafe"
 
+// scoresF16AVX2 is dotFloatPortable for up to 4 panels; it prefetches what comes next.
+//
+//go:noescape
+func scoresF16AVX2(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
+// scoresF32AVX2 is dotFloatPortable for up to 4 panels; it prefetches what comes next.
+//
+//go:noescape
+func scoresF32AVX2(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
 // softmaxAVX2 turns n scores of each row into exponentials; see attentionOps.
 //
 //go:noescape
-func softmaxAVX2(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
+func softmaxAVX2(s unsafe.Pointer, n, rows int, top, total unsafe.Pointer)
 
-// loadKeysF16AVX2 transposes n rows of 16·groups elements.
+// addValuesF16AVX2 adds n values, weighted, to rows results.
 //
 //go:noescape
-func loadKeysF16AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+func addValuesF16AVX2(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 
-// loadKeysF32AVX2 transposes n rows of 16·groups elements.
+// addValuesF32AVX2 adds n values, weighted, to rows results.
 //
 //go:noescape
-func loadKeysF32AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+func addValuesF32AVX2(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 
-// loadValuesF16AVX2 widens n rows of 16·groups elements to float32.
+// quantizeKVAVX2 is quantizeKVPortable for n blocks of 32.
 //
 //go:noescape
-func loadValuesF16AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+func quantizeKVAVX2(codes, scales, x unsafe.Pointer, n int)
 
-// loadValuesF32AVX2 widens n rows of 16·groups elements to float32.
+// widenHalvesAVX2 converts n times 32 binary16 to float32.
 //
 //go:noescape
-func loadValuesF32AVX2(dst, rows unsafe.Pointer, stride, n, groups int)
+func widenHalvesAVX2(dst, x unsafe.Pointer, n int, next unsafe.Pointer)
 
-// addValuesAVX2 adds n values, weighted, to rows results.
+// widenKeysAVX2 converts n panels of int8 with scales, dims a multiple of 32, to float32.
 //
 //go:noescape
-func addValuesAVX2(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
+func widenKeysAVX2(dst, panels unsafe.Pointer, dims, n int, next unsafe.Pointer)
+
+// widenValuesAVX2 converts n blocks of 32 int8 with a scale each to float32.
+//
+//go:noescape
+func widenValuesAVX2(dst, codes, scales unsafe.Pointer, n int, next unsafe.Pointer)

@@ -4,32 +4,47 @@ package simd
 
 import "unsafe"
 
+// scoresF16AVX512 is dotFloatPortable for up to 4 panels; it prefetches what comes next.
+//
+//go:noescape
+func scoresF16AVX512(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
+// scoresF32AVX512 is dotFloatPortable for up to 4 panels; it prefetches what comes next.
+//
+//go:noescape
+func scoresF32AVX512(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
 // softmaxAVX512 turns n scores of each row into exponentials; see attentionOps.
 //
 //go:noescape
-func softmaxAVX512(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
+func softmaxAVX512(s unsafe.Pointer, n, rows int, top, total unsafe.Pointer)
 
-// loadKeysF16AVX512 transposes n rows of 16·groups elements.
+// addValuesF16AVX512 adds n values, weighted, to rows results.
 //
 //go:noescape
-func loadKeysF16AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+func addValuesF16AVX512(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 
-// loadKeysF32AVX512 transposes n rows of 16·groups elements.
+// addValuesF32AVX512 adds n values, weighted, to rows results.
 //
 //go:noescape
-func loadKeysF32AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+func addValuesF32AVX512(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 
-// loadValuesF16AVX512 widens n rows of 16·groups elements to float32.
+// quantizeKVAVX512 is quantizeKVPortable for n blocks of 32.
 //
 //go:noescape
-func loadValuesF16AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+func quantizeKVAVX512(codes, scales, x unsafe.Pointer, n int)
 
-// loadValuesF32AVX512 widens n rows of 16·groups elements to float32.
+// widenHalvesAVX512 converts n times 32 binary16 to float32.
 //
 //go:noescape
-func loadValuesF32AVX512(dst, rows unsafe.Pointer, stride, n, groups int)
+func widenHalvesAVX512(dst, x unsafe.Pointer, n int, next unsafe.Pointer)
 
-// addValuesAVX512 adds n values, weighted, to rows results.
+// widenKeysAVX512 converts n panels of int8 with scales, dims a multiple of 32, to float32.
 //
 //go:noescape
-func addValuesAVX512(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
+func widenKeysAVX512(dst, panels unsafe.Pointer, dims, n int, next unsafe.Pointer)
+
+// widenValuesAVX512 converts n blocks of 32 int8 with a scale each to float32.
+//
+//go:noescape
+func widenValuesAVX512(dst, codes, scales unsafe.Pointer, n int, next unsafe.Pointer)

@@ -136,26 +136,28 @@ func BenchmarkSmolLM2(b *testing.B) {
 
 func BenchmarkAttention(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 3))
-	for _, n := range []int{1, 3, 96, 1536} {
-		kv := newPagedKV(rng, 512, 64, 32, true)
-		q := randomVector(rng, n*64)
-		first, last := make([]int32, n), make([]int32, n)
-		for i := range n {
-			last[i] = int32(511 - (n-1-i)/3)
-		}
-		at := kv.at
-		at.Q, at.First, at.Last, at.Out = q, first, last, make([]float32, len(q))
-		pairs := 0
-		for _, l := range last {
-			pairs += int(l) + 1
-		}
-		b.Run(fmt.Sprint("queries=", n), func(b *testing.B) {
-			var s simd.AttentionScratch
-			for b.Loop() {
-				at.Run(&s)
+	for _, c := range []struct{ n, positions int }{{1, 512}, {3, 512}, {96, 512}, {96, 4096}, {1536, 512}, {1, 1 << 15}, {3, 1 << 15}, {4, 1 << 15}} {
+		for _, typ := range kvTypes[1:] {
+			kv := newPagedKV(rng, c.positions, 64, 64, typ)
+			q := randomVector(rng, c.n*64)
+			first, last := make([]int32, c.n), make([]int32, c.n)
+			pairs := 0
+			for i := range c.n {
+				last[i] = int32(c.positions - 1 - (c.n-1-i)/3)
+				pairs += int(last[i]) + 1
 			}
-			b.ReportMetric(4*64*float64(pairs*b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-		})
+			at := kv.at
+			at.Q, at.First, at.Last, at.Out = q, first, last, make([]float32, len(q))
+			name := map[simd.KVType]string{simd.KVF16: "f16", simd.KVQ8: "q8"}[typ]
+			b.Run(fmt.Sprintf("%s/queries=%d/positions=%d", name, c.n, c.positions), func(b *testing.B) {
+				var s simd.AttentionScratch
+				for b.Loop() {
+					at.Run(&s)
+				}
+				b.ReportMetric(4*64*float64(pairs*b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				b.ReportMetric(float64(c.positions/64*at.Layout.Bytes()*b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+		}
 	}
 }
 

@@ -44,14 +44,19 @@ var kernelsAVX2 = kernelSet{
 	rotatePairs: rotatePairsAVX2,
 	toF16:       toF16AVX2,
 	fromF16:     fromF16AVX2,
-	softmax:     softmaxAVX2,
-	loadKeys: [...]loadKeysKernel{
-		kernelF16: loadKeysF16AVX2,
-		kernelF32: loadKeysF32AVX2,
+	blockMax:    blockMaxAVX2,
+	blockSumExp: blockSumExpAVX2,
+	scores: [...]scoresKernel{
+		kernelF16: scoresF16AVX2,
+		kernelF32: scoresF32AVX2,
 	},
-	loadValues: [...]loadValuesKernel{
-		kernelF16: loadValuesF16AVX2,
-		kernelF32: loadValuesF32AVX2,
+	softmax: softmaxAVX2,
+	addValues: [...]addValuesKernel{
+		kernelF16: addValuesF16AVX2,
+		kernelF32: addValuesF32AVX2,
 	},
-	addValues: addValuesAVX2,
+	quantizeKV:  quantizeKVAVX2,
+	widenHalves: widenHalvesAVX2,
+	widenKeys:   widenKeysAVX2,
+	widenValues: widenValuesAVX2,
 }

@@ -101,14 +101,19 @@ var kernelsAVX512 = kernelSet{
 	rotatePairs: rotatePairsAVX512,
 	toF16:       toF16AVX512,
 	fromF16:     fromF16AVX512,
-	softmax:     softmaxAVX512,
-	loadKeys: [...]loadKeysKernel{
-		kernelF16: loadKeysF16AVX512,
-		kernelF32: loadKeysF32AVX512,
+	blockMax:    blockMaxAVX512,
+	blockSumExp: blockSumExpAVX512,
+	scores: [...]scoresKernel{
+		kernelF16: scoresF16AVX512,
+		kernelF32: scoresF32AVX512,
 	},
-	loadValues: [...]loadValuesKernel{
-		kernelF16: loadValuesF16AVX512,
-		kernelF32: loadValuesF32AVX512,
+	softmax: softmaxAVX512,
+	addValues: [...]addValuesKernel{
+		kernelF16: addValuesF16AVX512,
+		kernelF32: addValuesF32AVX512,
 	},
-	addValues: addValuesAVX512,
+	quantizeKV:  quantizeKVAVX512,
+	widenHalves: widenHalvesAVX512,
+	widenKeys:   widenKeysAVX512,
+	widenValues: widenValuesAVX512,
 }

@@ -48,21 +48,27 @@ type kernelSet struct {
 	rotateHalf                func(x, cos, sin unsafe.Pointer, n, half int)
 	rotatePairs               func(x, cos, sin unsafe.Pointer, n int)
 
-	softmax    func(s unsafe.Pointer, n, rows int, top, shrink, sum unsafe.Pointer, scale float32)
-	loadKeys   [2]loadKeysKernel // by floatType
-	loadValues [2]loadValuesKernel
-	addValues  func(out, p, shrink, v unsafe.Pointer, dims, n, rows int)
+	blockMax    func(dst, a unsafe.Pointer, n int)
+	blockSumExp func(dst, a unsafe.Pointer, n int, shift, scale, least float64)
+
+	scores      [2]scoresKernel // by floatType
+	softmax     func(s unsafe.Pointer, n, rows int, top, total unsafe.Pointer)
+	addValues   [2]addValuesKernel // by floatType
+	quantizeKV  func(codes, scales, x unsafe.Pointer, n int)
+	widenHalves func(dst, x unsafe.Pointer, n int, next unsafe.Pointer)
+	widenKeys   func(dst, panels unsafe.Pointer, dims, n int, next unsafe.Pointer)
+	widenValues func(dst, codes, scales unsafe.Pointer, n int, next unsafe.Pointer)
 }
 
 type (
-	decodeKernel     func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
-	fusedKernel      func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
-	dotKernel        func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
-	tilesKernel      func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, panels, n int, x unsafe.Pointer, step, tileStep uintptr, tile, skip, rows, first int, sums, config unsafe.Pointer)
-	dotFloatKernel   func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
-	loadKeysKernel   func(dst, rows unsafe.Pointer, stride, n, groups int)
-	loadValuesKernel func(dst, rows unsafe.Pointer, stride, n, groups int)
-	mapKernel        func(dst, a, b unsafe.Pointer, n int)
+	decodeKernel    func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+	fusedKernel     func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+	dotKernel       func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+	tilesKernel     func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, panels, n int, x unsafe.Pointer, step, tileStep uintptr, tile, skip, rows, first int, sums, config unsafe.Pointer)
+	dotFloatKernel  func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+	scoresKernel    func(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+	addValuesKernel func(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
+	mapKernel       func(dst, a, b unsafe.Pointer, n int)
 )
 
 // Indices into the tables.
@@ -249,43 +255,75 @@ func (k *kernelSet) vectorOps() vectorOps {
 			}
 			p.fromF16(dst[n:], src[n:])
 		},
+		blockMax: func(dst, a []float32) {
+			n := len(a) / MaxBlock
+			if n > 0 {
+				k.blockMax(floats(dst), floats(a), n)
+			}
+			p.blockMax(dst[n:], a[n*MaxBlock:])
+		},
+		blockSumExp: func(dst []float64, a []float32, shift, scale, least float64) {
+			n := len(a) / SumBlock
+			if n > 0 {
+				k.blockSumExp(unsafe.Pointer(&dst[0]), floats(a), n, shift, scale, least)
+			}
+			p.blockSumExp(dst[n:], a[n*SumBlock:], shift, scale, least)
+		},
 	}
 }
 
 func (k *kernelSet) attentionOps() attentionOps {
-	p := &portableAttention
 	return attentionOps{
-		loadKeys: func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool) {
-			kernel, size := k.loadKeys[kernelF32], 4
-			if f16 {
-				kernel, size = k.loadKeys[kernelF16], 2
+		softmax: func(s []float32, width, rows int, top, total []float32) {
+			_, _, _ = s[(rows-1)*scoreWidth+width-1], top[rows-1], total[rows-1]
+			k.softmax(floats(s), width, rows, floats(top), floats(total))
+		},
+		scores: func(dst []float32, keys []byte, half bool, x floatTile, rows int, next []byte) {
+			kernel, size := k.scores[kernelF32], 4
+			if half {
+				kernel, size = k.scores[kernelF16], 2
 			}
-			whole := headDim / vectorLength
-			if whole > 0 {
-				for t := 0; t < n; t += lanes {
-					kernel(unsafe.Pointer(&dst[t*dims]), unsafe.Add(rows, t*stride), stride, min(n-t, lanes), whole)
-				}
+			panels := len(keys) / (size * lanes * floatChunk * x.chunks)
+			_ = dst[(rows-1)*scoreWidth+panels*lanes-1]
+			kernel(floats(dst), pointer(keys), panels, x.chunks, x.x, x.step, rows, pointer(next))
+		},
+		addValues: func(out, p []float32, v []byte, half bool, dims, n, rows int, next []byte) {
+			kernel, size := k.addValues[kernelF32], 4
+			if half {
+				kernel, size = k.addValues[kernelF16], 2
 			}
-			if done := whole * vectorLength; done < headDim {
-				p.loadKeys(dst[done*lanes:], dims, unsafe.Add(rows, done*size), stride, n, headDim-done, f16)
+			_, _, _ = out[rows*dims-1], p[(rows-1)*scoreWidth+n-1], v[n*dims*size-1]
+			kernel(floats(out), floats(p), pointer(v), dims, n, rows, pointer(next))
+		},
+		quantizeKV: func(codes []int8, scales []uint16, x []float32) {
+			n := len(x) / q8Block
+			if whole := n * q8Block; n > 0 {
+				_, _ = codes[whole-1], scales[n-1]
+				k.quantizeKV(unsafe.Pointer(&codes[0]), unsafe.Pointer(&scales[0]), floats(x), n)
+				codes, scales, x = codes[whole:], scales[n:], x[whole:]
+			}
+			quantizeKVPortable(codes, scales, x)
+		},
+		widenHalves: func(dst []float32, x []byte, next []byte) {
+			const unit = 2 * vectorLength
+			n := len(dst) / unit
+			if n > 0 {
+				_ = x[2*n*unit-1]
+				k.widenHalves(floats(dst), pointer(x), n, pointer(next))
+			}
+			if n*unit < len(dst) {
+				FromF16(dst[n*unit:], elements[uint16](x[2*n*unit:]))
 			}
 		},
-		loadValues: func(dst []float32, dims int, rows unsafe.Pointer, stride, n, headDim int, f16 bool) {
-			if headDim != dims {
-				p.loadValues(dst, dims, rows, stride, n, headDim, f16)
-				return
-			}
-			kernel := k.loadValues[kernelF32]
-			if f16 {
-				kernel = k.loadValues[kernelF16]
-			}
-			kernel(floats(dst), rows, stride, n, dims/vectorLength)
+		widenKeys: func(dst []float32, panels []byte, dims, n int, next []byte) {
+			_ = dst[n*lanes*dims-1]
+			k.widenKeys(floats(dst), pointer(panels), dims, n, pointer(next))
 		},
-		softmax: func(s []float32, width, rows int, scale float32, top, shrink, sum []float32) {
-			k.softmax(floats(s), width, rows, floats(top), floats(shrink), floats(sum), scale)
-		},
-		addValues: func(out, weights, shrink, v []float32, dims, n, rows int) {
-			k.addValues(floats(out), floats(weights), floats(shrink), floats(v), dims, n, rows)
+		widenValues: func(dst []float32, codes []byte, scales []uint16, next []byte) {
+			_, _ = codes[len(dst)-1], scales[len(dst)/q8Block-1]
+			k.widenValues(floats(dst), pointer(codes), unsafe.Pointer(&scales[0]), len(dst)/q8Block, pointer(next))
 		},
 	}
 }
+
+func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }

@@ -24,6 +24,8 @@ type vectorOps struct {
 	rotatePairs func(x, cos, sin []float32)
 	toF16       func(dst []uint16, src []float32)
 	fromF16     func(dst []float32, src []uint16)
+	blockMax    func(dst, a []float32)
+	blockSumExp func(dst []float64, a []float32, shift, scale, least float64)
 }
 
 var portableVector = vectorOps{
@@ -105,6 +107,8 @@ var portableVector = vectorOps{
 			dst[i] = tensor.F16ToF32(v)
 		}
 	},
+	blockMax:    blockMaxPortable,
+	blockSumExp: blockSumExpPortable,
 }
 
 func rotate(a, b *float32, cos, sin float32) { *a, *b = *a*cos-*b*sin, *b*cos+*a*sin }

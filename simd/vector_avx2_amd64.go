@@ -68,3 +68,13 @@ func toF16AVX2(dst, a unsafe.Pointer, n int)
 //
 //go:noescape
 func fromF16AVX2(dst, a unsafe.Pointer, n int)
+
+// blockMaxAVX2 sets dst to the largest of each of n blocks of 64, whatever is NaN aside.
+//
+//go:noescape
+func blockMaxAVX2(dst, a unsafe.Pointer, n int)
+
+// blockSumExpAVX2 sums exponentials of each of n blocks of 256; see BlockSumExp.
+//
+//go:noescape
+func blockSumExpAVX2(dst, a unsafe.Pointer, n int, shift, scale, least float64)

@@ -68,3 +68,13 @@ func toF16AVX512(dst, a unsafe.Pointer, n int)
 //
 //go:noescape
 func fromF16AVX512(dst, a unsafe.Pointer, n int)
+
+// blockMaxAVX512 sets dst to the largest of each of n blocks of 64, whatever is NaN aside.
+//
+//go:noescape
+func blockMaxAVX512(dst, a unsafe.Pointer, n int)
+
+// blockSumExpAVX512 sums exponentials of each of n blocks of 256; see BlockSumExp.
+//
+//go:noescape
+func blockSumExpAVX512(dst, a unsafe.Pointer, n int, shift, scale, least float64)

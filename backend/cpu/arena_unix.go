@@ -16,6 +16,7 @@ func mapArena(n int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %d MiB for the kv cache: %w", n>>20, err)
 	}
+	_ = unix.Madvise(b, adviseHuge) // advice only
 	return b, nil
 }
 

@@ -1,6 +1,7 @@
 package cpu_test
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -25,8 +26,10 @@ func testContract(t *testing.T, open func(testing.TB) checkpoint.Checkpoint, o b
 
 func TestContract(t *testing.T) {
 	for _, name := range []string{"llama-gqa-tied", "mistral-window"} {
-		for _, o := range []backend.LoadOptions{{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048}, {Threads: 1, KVType: "f32", Context: 200}} {
-			t.Run(fmt.Sprintf("%s/%d threads", name, o.Threads), func(t *testing.T) {
+		for _, o := range []backend.LoadOptions{
+			{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048}, {Threads: 1, KVType: "f32", Context: 200}, {Threads: 2, KVType: "q8_0", KVTokens: 2048},
+		} {
+			t.Run(fmt.Sprintf("%s/%d threads/kv %s", name, o.Threads, cmp.Or(o.KVType, "auto")), func(t *testing.T) {
 				testContract(t, func(t testing.TB) checkpoint.Checkpoint { return modeltest.Open(t, name+".gguf") }, o)
 			})
 		}

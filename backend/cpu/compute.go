@@ -92,7 +92,7 @@ func (s *step) work(thread, phase int) {
 		case phaseAttend:
 			o := &s.ops[p.from]
 			for i := from; i < to; i++ {
-				s.attend(o, s.tasks[i/o.attention.KVHeads], i%o.attention.KVHeads, &s.lanes[thread])
+				s.attend(o, i, &s.lanes[thread])
 			}
 		}
 	}
@@ -182,8 +182,7 @@ func (s *step) computeRow(o *op, r int) {
 		o.rope.rotate(s.row(o.dst, r), o.headDim, r)
 	case opAppend:
 		seq, layer, pos := s.Seqs[s.Owner[r]], o.attention.Layer, int(s.Positions[r])
-		s.e.kv.store(seq, layer, pos, 0, s.row(o.a, r))
-		s.e.kv.store(seq, layer, pos, 1, s.row(o.b, r))
+		s.e.kv.store(seq, layer, pos, s.row(o.a, r), s.row(o.b, r))
 	case opGather:
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
 	}
@@ -213,41 +212,5 @@ func (t *ropeTable) rotate(x []float32, headDim, r int) {
 		} else {
 			simd.RotateInterleaved(head, cos, sin)
 		}
-	}
-}
-
-// attend computes the queries of one task for one KV head.
-func (s *step) attend(o *op, t queryTask, head int, l *lane) {
-	a, shape := &o.attention, s.e.kv.shape
-	hd, group := a.HeadDim, o.queryRowGroup
-	width := group * hd // columns of the heads that share the KV head
-	n := int(t.to-t.from) * group
-	l.first, l.last = resize(l.first, n), resize(l.last, n)
-	for i := range n {
-		pos := s.Positions[int(t.from)+i/group]
-		l.first[i], l.last[i] = 0, pos
-		if a.Window > 0 {
-			l.first[i] = max(0, pos-int32(a.Window)+1)
-		}
-	}
-	l.attention = simd.Attention{
-		First: l.first, Last: l.last, Scale: a.Scale, SoftCap: a.SoftCap, HeadDim: hd, F16: shape.f16,
-		Arena: s.e.kv.arena, Pages: s.Seqs[t.span].Pages, PageTokens: pageTokens, PageStride: shape.pageBytes(),
-		KOffset: shape.block(a.Layer, head, 0), VOffset: shape.block(a.Layer, head, 1), RowStride: shape.rowBytes(),
-	}
-	if n == group { // a single token: its queries lie together already
-		l.attention.Q = s.row(o.a, int(t.from))[head*width:][:width]
-		l.attention.Out = s.row(o.dst, int(t.from))[head*width:][:width]
-		l.attention.Run(&l.scratch)
-		return
-	}
-	l.q, l.out = resize(l.q, n*hd), resize(l.out, n*hd)
-	l.attention.Q, l.attention.Out = l.q, l.out
-	for r := t.from; r < t.to; r++ {
-		copy(l.q[int(r-t.from)*width:][:width], s.row(o.a, int(r))[head*width:])
-	}
-	l.attention.Run(&l.scratch)
-	for r := t.from; r < t.to; r++ {
-		copy(s.row(o.dst, int(r))[head*width:][:width], l.out[int(r-t.from)*width:])
 	}
 }

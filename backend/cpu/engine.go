@@ -13,6 +13,7 @@ import (
 	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/simd"
 	"github.com/inferflux/inferflux/tensor"
 )
 
@@ -103,18 +104,23 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 
 // shapeOf is the layout of the model's KV.
 func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
-	shape := kvShape{layers: cfg.Layers, heads: cfg.KVHeads, headDim: cfg.HeadDim}
+	var typ simd.KVType
 	switch kvType {
 	case "", "auto":
-		// Whoever keeps weights in 32 bits wants the precision.
-		shape.f16 = cfg.Quantization != tensor.F32.String()
-	case "f16":
-		shape.f16 = true
+		typ = simd.KVF16
+		if cfg.Quantization == tensor.F32.String() {
+			typ = simd.KVF32 // whoever keeps weights in 32 bits wants the precision
+		}
 	case "f32":
+		typ = simd.KVF32
+	case "f16":
+		typ = simd.KVF16
+	case "q8_0":
+		typ = simd.KVQ8
 	default:
-		return shape, fmt.Errorf("kv type %q: expected auto, f16 or f32", kvType)
+		return kvShape{}, fmt.Errorf("kv type %q: expected auto, f16, f32 or q8_0", kvType)
 	}
-	return shape, nil
+	return newKVShape(cfg.Layers, cfg.KVHeads, cfg.HeadDim, typ), nil
 }
 
 // machineMemory is what there is for the KV cache beside the weights.

@@ -3,8 +3,10 @@ package cpu_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/model/modeltest"
+	"github.com/inferflux/inferflux/tensor"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -161,14 +164,13 @@ func TestLoadOptions(t *testing.T) {
 	}
 }
 
-// TestImportOtherType: what an engine with one type of KV exports, one with the
-// other imports, and goes on as if it had computed it.
+// TestImportOtherType: what an engine with one type of KV exports, one with any
+// other imports, and goes on as if it had computed it. What it exported itself it
+// keeps bit for bit.
 func TestImportOtherType(t *testing.T) {
 	tokens := someTokens(100)
-	types := [2]string{"f32", "f16"}
-	var engines [2]backend.Engine
-	var exports [2][]byte
-	var want [2][][]float32
+	types := []string{"f32", "f16", "q8_0"}
+	engines, exports, want := make([]backend.Engine, len(types)), make([][]byte, len(types)), make([][][]float32, len(types))
 	for i, kv := range types {
 		e := loadEngine(t, modeltest.Open(t, "llama-gqa-tied.gguf"), backend.LoadOptions{KVType: kv})
 		want[i] = runChunked(t, e, tokens, len(tokens))
@@ -177,26 +179,104 @@ func TestImportOtherType(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, e, &backend.Batch{Spans: []backend.Span{{Seq: id, Tokens: tokens[:70]}}})
-		var b bytes.Buffer
-		if err := e.KV().Export(id, &b); err != nil {
-			t.Fatal(err)
-		}
-		engines[i], exports[i] = e, b.Bytes()
+		engines[i], exports[i] = e, export(t, e, id)
 	}
 	for i, e := range engines {
-		id, err := e.KV().Reserve(100)
-		if err != nil {
-			t.Fatal(err)
+		for from, data := range exports {
+			id, err := e.KV().Reserve(100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.KV().Import(id, bytes.NewReader(data)); err != nil {
+				t.Fatal(err)
+			}
+			if i == from && !bytes.Equal(export(t, e, id), data) {
+				t.Errorf("%s: not the same bits after export and import", types[i])
+			}
+			bound := 2e-2
+			if types[i] == "q8_0" || types[from] == "q8_0" {
+				bound = 0.3
+			}
+			b := backend.Batch{Spans: []backend.Span{{Seq: id, Pos: 70, Tokens: tokens[70:], Want: backend.AllLogits}}}
+			run(t, e, &b)
+			for j, row := range b.Spans[0].Logits {
+				for k, v := range row {
+					if d := math.Abs(float64(v - want[i][70+j][k])); !(d <= bound) || i == from && d != 0 {
+						t.Fatalf("%s imported into %s: logit %d at %d is off by %g", types[from], types[i], k, 70+j, d)
+					}
+				}
+			}
 		}
-		if err := e.KV().Import(id, bytes.NewReader(exports[1-i])); err != nil {
-			t.Fatal(err)
-		}
-		b := backend.Batch{Spans: []backend.Span{{Seq: id, Pos: 70, Tokens: tokens[70:], Want: backend.AllLogits}}}
-		run(t, e, &b)
-		for j, row := range b.Spans[0].Logits {
-			for k, v := range row {
-				if d := math.Abs(float64(v - want[i][70+j][k])); !(d <= 2e-2) {
-					t.Fatalf("%s imported into %s: logit %d at %d is off by %g", types[1-i], types[i], k, 70+j, d)
+	}
+}
+
+func export(t *testing.T, e backend.Engine, id backend.SeqID) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := e.KV().Export(id, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestLongContext: at 8,000 positions, where attention is split by position too,
+// tokens give the same bits one by one, together, and on any number of threads.
+func TestLongContext(t *testing.T) {
+	const depth = 8000
+	c := modeltest.Random{
+		Layers: 2, Hidden: 192, FFN: 64, Heads: 6, KVHeads: 2, HeadDim: 32, Vocab: 264, Context: 8192,
+		Embedding: tensor.Q8_0, Weights: []tensor.Type{tensor.Q4_0},
+	}.Open(t)
+	h := backend.KVHeader{Fingerprint: c.Fingerprint(), DType: backend.KVF32, Layers: 2, KVHeads: 2, Seq: depth, HeadDim: 32}
+	var kv bytes.Buffer
+	w, err := backend.NewKVWriter(&kv, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(60, 0))
+	size, err := h.PayloadBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row []byte
+	for range size / 4 {
+		row = binary.LittleEndian.AppendUint32(row, math.Float32bits(float32(rng.NormFloat64())))
+	}
+	if _, err := w.Write(row); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tokens := someTokens(45)
+	for _, typ := range []string{"f32", "f16", "q8_0"} {
+		var want [][]float32
+		for _, threads := range []int{1, 2, 3} {
+			e := loadEngine(t, c, backend.LoadOptions{Threads: threads, KVType: typ, KVTokens: 8192})
+			id, err := e.KV().Reserve(depth + len(tokens))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.KV().Import(id, bytes.NewReader(kv.Bytes())); err != nil {
+				t.Fatal(err)
+			}
+			for _, chunk := range []int{1, 7, len(tokens)} {
+				var got [][]float32
+				for at := 0; at < len(tokens); at += chunk {
+					b := backend.Batch{Spans: []backend.Span{{Seq: id, Pos: depth + at, Tokens: tokens[at:min(at+chunk, len(tokens))], Want: backend.AllLogits}}}
+					run(t, e, &b)
+					for _, row := range b.Spans[0].Logits {
+						got = append(got, slices.Clone(row))
+					}
+				}
+				if want == nil {
+					want = got
+				}
+				if !sameBits(got, want) {
+					t.Errorf("kv %s, %d threads, chunks of %d: not the bits of one thread and one token at a time", typ, threads, chunk)
+				}
+				if err := e.KV().Truncate(id, depth); err != nil {
+					t.Fatal(err)
 				}
 			}
 		}

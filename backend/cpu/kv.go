@@ -14,29 +14,30 @@ const (
 	warmBytes = 16 << 20
 )
 
-// kvShape is the layout of a page: for each layer, for each KV head, pageTokens
-// rows of keys and then as many of values, each of headDim elements.
+// kvShape is the layout of a page: for each layer, for each KV head, a block of
+// pageTokens keys and values.
 type kvShape struct {
-	layers, heads, headDim int
-	f16                    bool
+	layers, heads int
+	simd.KVLayout // of a block
 }
 
-func (s kvShape) elem() int {
-	if s.f16 {
-		return 2
+// newKVShape is the shape of pages for a model's layers and heads.
+func newKVShape(layers, heads, headDim int, typ simd.KVType) kvShape {
+	return kvShape{layers: layers, heads: heads, KVLayout: simd.KVLayout{Type: typ, HeadDim: headDim, Tokens: pageTokens}}
+}
+
+func (s kvShape) pageBytes() int     { return s.layers * s.heads * s.Bytes() }
+func (s kvShape) bytesPerToken() int { return s.pageBytes() / pageTokens }
+
+// block is the offset in a page of a layer's and head's block.
+func (s kvShape) block(layer, head int) int { return (layer*s.heads + head) * s.Bytes() }
+
+// exportType is the element type of exports, which holds every element exactly.
+func (s kvShape) exportType() backend.KVDType {
+	if s.Type == simd.KVF16 {
+		return backend.KVF16
 	}
-	return 4
-}
-
-func (s kvShape) rowBytes() int      { return s.headDim * s.elem() }
-func (s kvShape) blockBytes() int    { return pageTokens * s.rowBytes() }
-func (s kvShape) bytesPerToken() int { return 2 * s.layers * s.heads * s.rowBytes() }
-func (s kvShape) pageBytes() int     { return pageTokens * s.bytesPerToken() }
-
-// block is the offset in a page of a layer's and head's keys (values 0) or
-// values (1).
-func (s kvShape) block(layer, head, values int) int {
-	return ((layer*s.heads+head)*2 + values) * s.blockBytes()
+	return backend.KVF32
 }
 
 // cache is the engine's memory of sequences: one mapping of anonymous memory for
@@ -46,7 +47,8 @@ type cache struct {
 	shape  kvShape
 	header backend.KVHeader // of exports, Seq aside
 	arena  []byte
-	buf    []byte // of export and import
+	rows   []float32 // of export and import: a block's keys or values
+	buf    []byte    // the same in the exported type
 }
 
 func newCache(shape kvShape, pages, context int, fingerprint string) (*cache, error) {
@@ -57,12 +59,9 @@ func newCache(shape kvShape, pages, context int, fingerprint string) (*cache, er
 	c := &cache{
 		shape: shape, arena: arena,
 		header: backend.KVHeader{
-			Fingerprint: fingerprint, DType: backend.KVF32,
-			Layers: shape.layers, KVHeads: shape.heads, HeadDim: shape.headDim,
+			Fingerprint: fingerprint, DType: shape.exportType(),
+			Layers: shape.layers, KVHeads: shape.heads, HeadDim: shape.HeadDim,
 		},
-	}
-	if shape.f16 {
-		c.header.DType = backend.KVF16
 	}
 	c.Table = paging.New(paging.Options{
 		Pages: pages, Context: context, BytesPerToken: shape.bytesPerToken(),
@@ -84,38 +83,32 @@ func (c *cache) Release(p int32) {
 	releaseArena(c.arena, int(p)*size, (int(p)+1)*size)
 }
 
-// CopyRows implements paging.Storage.
-func (c *cache) CopyRows(dst, src int32, n int) {
-	size, block := c.shape.pageBytes(), c.shape.blockBytes()
-	d, s := c.arena[int(dst)*size:][:size], c.arena[int(src)*size:][:size]
-	for at := 0; at < size; at += block {
-		copy(d[at:at+n*c.shape.rowBytes()], s[at:])
-	}
+// CopyRows implements paging.Storage. Rows of keys lie across one another, so it
+// copies whatever else is in the page too; that is overwritten before it is seen.
+func (c *cache) CopyRows(dst, src int32, _ int) {
+	size := c.shape.pageBytes()
+	copy(c.arena[int(dst)*size:][:size], c.arena[int(src)*size:])
 }
 
-// store writes one row of keys (values 0) or values (1), [KVHeads·HeadDim], of a
+// block is the memory of a page's keys and values of a layer and head.
+func (c *cache) block(page int32, layer, head int) []byte {
+	return c.arena[int(page)*c.shape.pageBytes()+c.shape.block(layer, head):][:c.shape.Bytes()]
+}
+
+// store writes one row of keys and one of values, each [KVHeads·HeadDim], of a
 // position.
-func (c *cache) store(s *paging.Sequence, layer, position, values int, x []float32) {
-	page := int(s.Pages[position/pageTokens]) * c.shape.pageBytes()
-	row := position % pageTokens * c.shape.rowBytes()
-	hd := c.shape.headDim
+func (c *cache) store(s *paging.Sequence, layer, position int, k, v []float32) {
+	hd := c.shape.HeadDim
 	for h := range c.shape.heads {
-		to := c.arena[page+c.shape.block(layer, h, values)+row:][:c.shape.rowBytes()]
-		if c.shape.f16 {
-			simd.ToF16(asF16(to), x[h*hd:(h+1)*hd])
-		} else {
-			copy(asF32(to), x[h*hd:(h+1)*hd])
-		}
+		block := c.block(s.Pages[position/pageTokens], layer, h)
+		c.shape.SetKey(block, position%pageTokens, k[h*hd:(h+1)*hd])
+		c.shape.SetValue(block, position%pageTokens, v[h*hd:(h+1)*hd])
 	}
 }
 
-// asF16 and asF32 view arena bytes, which are aligned, as elements.
+// asF16 views bytes, which are aligned, as elements.
 func asF16(b []byte) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
-}
-
-func asF32(b []byte) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
 func asBytes(f []float32) []byte {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/simd"
 )
 
 // resident is the process's resident memory in bytes.
@@ -31,7 +32,7 @@ func resident(t *testing.T) int {
 // TestCacheMemory: memory is taken when positions are written, shared by copies,
 // and given back when they are freed.
 func TestCacheMemory(t *testing.T) {
-	shape := kvShape{layers: 8, heads: 8, headDim: 128, f16: true} // 2 MiB a page
+	shape := newKVShape(8, 8, 128, simd.KVF16) // 2 MiB a page
 	c, err := newCache(shape, 100, 100*pageTokens, "model")
 	if err != nil {
 		t.Fatal(err)

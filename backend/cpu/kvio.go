@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/backend/paging"
@@ -31,25 +32,30 @@ func (c *cache) export(s *paging.Sequence, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for chunk := range c.chunks(s.Pages, s.Len) {
-		if _, err := kw.Write(chunk); err != nil {
+	for b := range c.blocks(s.Pages, s.Len) {
+		if _, err := kw.Write(c.encode(b)); err != nil {
 			return err
 		}
 	}
 	return kw.Close()
 }
 
-// chunks are the bytes of n positions in the order of the common format: keys,
-// then values, by layer, head and position.
-func (c *cache) chunks(pages []int32, n int) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for values := range 2 {
+// rowBlock is n keys, or values, of a block.
+type rowBlock struct {
+	block  []byte
+	n      int
+	values bool
+}
+
+// blocks are those of n positions in the order of the common format: keys, then
+// values, by layer, head and position.
+func (c *cache) blocks(pages []int32, n int) iter.Seq[rowBlock] {
+	return func(yield func(rowBlock) bool) {
+		for _, values := range []bool{false, true} {
 			for layer := range c.shape.layers {
 				for head := range c.shape.heads {
 					for i, p := range pages {
-						rows := min(n-i*pageTokens, pageTokens)
-						at := int(p)*c.shape.pageBytes() + c.shape.block(layer, head, values)
-						if !yield(c.arena[at : at+rows*c.shape.rowBytes()]) {
+						if !yield(rowBlock{c.block(p, layer, head), min(n-i*pageTokens, pageTokens), values}) {
 							return
 						}
 					}
@@ -59,7 +65,35 @@ func (c *cache) chunks(pages []int32, n int) func(yield func([]byte) bool) {
 	}
 }
 
-// Import implements backend.KV. The header's element type may be either.
+// encode is a block's rows in the type of exports.
+func (c *cache) encode(b rowBlock) []byte {
+	hd := c.shape.HeadDim
+	c.rows = resize(c.rows, b.n*hd)
+	for t := range b.n {
+		if row := c.rows[t*hd:][:hd]; b.values {
+			c.shape.Value(row, b.block, t)
+		} else {
+			c.shape.Key(row, b.block, t)
+		}
+	}
+	if c.header.DType == backend.KVF32 {
+		return asBytes(c.rows)
+	}
+	buf := c.buffer(2 * len(c.rows))
+	simd.ToF16(asF16(buf), c.rows)
+	return buf
+}
+
+// buffer is n bytes to work in, aligned for elements of either type.
+func (c *cache) buffer(n int) []byte {
+	if cap(c.buf) < n {
+		c.buf = asBytes(make([]float32, (n+3)/4))
+	}
+	return c.buf[:n]
+}
+
+// Import implements backend.KV. The header's element type may be either; what an
+// engine with the same type of KV exported is stored again with the same bits.
 func (c *cache) Import(id backend.SeqID, r io.Reader) error {
 	s, err := c.Empty(id, 0)
 	if err == nil {
@@ -86,8 +120,8 @@ func (c *cache) load(s *paging.Sequence, r io.Reader) error {
 		return fmt.Errorf("it has %d positions, the sequence has room for %d", h.Seq, s.Room)
 	}
 	c.Extend(s, h.Seq)
-	for chunk := range c.chunks(s.Pages, h.Seq) {
-		if err := c.read(kr, chunk, h.DType); err != nil {
+	for b := range c.blocks(s.Pages, h.Seq) {
+		if err := c.decode(kr, b, h.DType); err != nil {
 			return err
 		}
 	}
@@ -98,24 +132,26 @@ func (c *cache) load(s *paging.Sequence, r io.Reader) error {
 	return nil
 }
 
-// read fills a chunk of the arena, converting the elements if need be.
-func (c *cache) read(kr *backend.KVReader, chunk []byte, from backend.KVDType) error {
-	if from == c.header.DType {
-		return kr.ReadFull(chunk)
+// decode fills a block's rows, rounding the elements if need be.
+func (c *cache) decode(kr *backend.KVReader, b rowBlock, from backend.KVDType) error {
+	hd := c.shape.HeadDim
+	c.rows = resize(c.rows, b.n*hd)
+	buf := asBytes(c.rows)
+	if from == backend.KVF16 {
+		buf = c.buffer(2 * len(c.rows))
 	}
-	n := len(chunk) / c.shape.elem()
-	if need := n * from.Size(); cap(c.buf) < need {
-		// Elements of four bytes, so that the buffer is aligned for either type.
-		c.buf = asBytes(make([]float32, (need+3)/4))
-	}
-	buf := c.buf[:n*from.Size()]
 	if err := kr.ReadFull(buf); err != nil {
 		return err
 	}
-	if c.shape.f16 {
-		simd.ToF16(asF16(chunk), asF32(buf))
-	} else {
-		simd.FromF16(asF32(chunk), asF16(buf))
+	if from == backend.KVF16 {
+		simd.FromF16(c.rows, asF16(buf))
+	}
+	for t := range b.n {
+		if row := c.rows[t*hd:][:hd]; b.values {
+			c.shape.SetValue(b.block, t, row)
+		} else {
+			c.shape.SetKey(b.block, t, row)
+		}
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"cmp"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -13,7 +12,7 @@ type phaseKind uint8
 const (
 	phaseRows   phaseKind = iota // by rows; each thread takes a row through all ops
 	phaseLinear                  // by panels of the weight
-	phaseAttend                  // by query block and KV head
+	phaseAttend                  // by query block, KV head and, where few queries see much, by chunk
 )
 
 // phase is a run of ops between two meetings of the threads.
@@ -33,9 +32,8 @@ const (
 	// than one thread to be worth it.
 	serialElems = 8 << 10
 	// leastMACs is how many multiplications are worth taking at once.
-	leastMACs  = 32 << 10
-	panelRows  = 16
-	queryBlock = 96 // queries, over tokens and heads, of one attention task
+	leastMACs = 32 << 10
+	panelRows = 16
 )
 
 // addPhase begins a phase.
@@ -97,32 +95,12 @@ func (s *step) addLinear(o op) {
 	}
 }
 
-// queryTask is a block of a span's tokens, whose queries go through attention
-// together.
-type queryTask struct{ span, from, to int32 } // rows of the batch
-
 // addAttend appends an attention.
 func (s *step) addAttend(o op) {
 	p := s.addPhase(phaseAttend, allRows)
 	s.add(p, o)
-	s.splitQueries(max(queryBlock/o.queryRowGroup, 1))
-	p.units = len(s.tasks) * o.attention.KVHeads
-}
-
-// splitQueries cuts the spans into blocks of at most n tokens, those that see
-// most first, so that no thread is left with a long one at the end.
-func (s *step) splitQueries(n int) {
-	if s.block == n {
-		return
-	}
-	s.block, s.tasks = n, s.tasks[:0]
-	for i := range s.Seqs {
-		for from := s.First[i]; from < s.First[i+1]; from += n {
-			s.tasks = append(s.tasks, queryTask{int32(i), int32(from), int32(min(from+n, s.First[i+1]))})
-		}
-	}
-	cost := func(t queryTask) int { return int(t.to-t.from) * int(s.Positions[t.to-1]+1) }
-	slices.SortStableFunc(s.tasks, func(a, b queryTask) int { return cmp.Compare(cost(b), cost(a)) })
+	s.splitAttention(o.queryRowGroup)
+	p.units = len(s.units) * o.attention.KVHeads
 }
 
 // plan places the buffers in the slab and decides which phases are serial.

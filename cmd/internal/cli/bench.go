@@ -122,7 +122,7 @@ counted as its usage says, or, if it reports none, by pieces of answers.`,
 	f.IntVarP(&o.repetition, "repetitions", "r", 5, "how often to run each test")
 	f.IntVarP(&o.batch, "batch", "b", 512, "largest number of tokens in a step")
 	f.IntVar(&o.parallel, "parallel", 1, "sequences that generate together; with --server, requests at a time")
-	f.StringVar(&o.kvType, "kv-type", "auto", "number format of the KV cache: auto, f16 or f32")
+	f.StringVar(&o.kvType, "kv-type", "auto", "number format of the KV cache: auto, f16, f32 or q8_0")
 	f.IntVar(&o.requests, "requests", 32, "with --server: how many requests to send")
 	f.Uint64Var(&o.seed, "seed", 1, "with --server: another seed gives other prompts, which no cache knows")
 	f.BoolVar(&o.ignoreEOS, "ignore-eos", true, "with --server: ask for answers that don't end before -n tokens (not every server can)")
@@ -164,8 +164,8 @@ func (o *benchOptions) check() error {
 	if o.parallel > o.batch {
 		return usagef("--parallel (%d) must not exceed --batch (%d): each sequence needs a token a step", o.parallel, o.batch)
 	}
-	if !slices.Contains([]string{"auto", "f16", "f32"}, o.kvType) {
-		return usagef("--kv-type must be auto, f16 or f32, not %q", o.kvType)
+	if !slices.Contains([]string{"auto", "f16", "f32", "q8_0"}, o.kvType) {
+		return usagef("--kv-type must be auto, f16, f32 or q8_0, not %q", o.kvType)
 	}
 	isZero := func(n int) bool { return n == 0 }
 	o.prompts = slices.DeleteFunc(o.prompts, isZero)

@@ -17,7 +17,7 @@ func emitDotFloat(a *asm, typ string) {
 	if typ == "F32" {
 		k.size = 4
 	}
-	counts := []int{4, 3, 2, 1}
+	counts := []int{6, 4, 3, 2, 1}
 	if a.wide() {
 		counts = []int{12, 8, 4, 3, 2, 1}
 	}

@@ -67,6 +67,7 @@ type asm struct {
 	decl    bytes.Buffer
 	entries []entry
 	consts  map[string]bool
+	held    map[float32]string // constants in registers
 	data    bytes.Buffer
 	labels  int
 }
@@ -203,10 +204,16 @@ func (a *asm) word(w uint32) string {
 // table is a memory operand with the given words.
 func (a *asm) table(name string, words []uint32) string {
 	name += "<>"
-	for i, w := range words {
-		fmt.Fprintf(&a.data, "DATA %s+%d(SB)/4, $%d\n", name, 4*i, w)
+	if a.consts == nil {
+		a.consts = map[string]bool{}
 	}
-	fmt.Fprintf(&a.data, "GLOBL %s(SB), RODATA|NOPTR, $%d\n", name, 4*len(words))
+	if !a.consts[name] {
+		a.consts[name] = true
+		for i, w := range words {
+			fmt.Fprintf(&a.data, "DATA %s+%d(SB)/4, $%d\n", name, 4*i, w)
+		}
+		fmt.Fprintf(&a.data, "GLOBL %s(SB), RODATA|NOPTR, $%d\n", name, 4*len(words))
+	}
 	return name + "(SB)"
 }
 

@@ -33,8 +33,8 @@ func emitVectors(a *asm) {
 		const k = -1.5957691216057308 // -2·√(2/π)
 		a.op("VMOVUPS", m("SI"), v(5))
 		a.op("VMULPS", v(5), v(5), v(0))
-		a.op("VMOVUPS", a.float(k), v(1))
-		a.op("VFMADD132PS", a.float(0.044715*k), v(1), v(0))
+		a.set(k, v(1))
+		a.with("VFMADD132PS", 0.044715*k, v(1), v(0))
 		a.op("VMULPS", v(5), v(0), v(0))
 		a.sigmoidMul(m("DX"))
 		a.op("VMOVUPS", v(0), m("DI"))
@@ -54,38 +54,94 @@ func emitVectors(a *asm) {
 	})
 	a.emitRotate()
 	a.emitHalves()
+	a.emitSampling()
 }
 
 // exp replaces x by e^x (Cephes, expf: within 2 units in the last place); t and n
 // are clobbered. Below -87.7 the result is 0, above 88.3 about 2.4e38.
 func (a *asm) exp(x, t, n string) {
-	a.op("VMOVUPS", a.float(-88), t)
-	a.op("VMAXPS", x, t, x) // a NaN stays
-	a.op("VMOVUPS", a.float(88.376), t)
-	a.op("VMINPS", x, t, x)
-	a.op("VMOVUPS", a.float(1.44269504), n)
-	a.op("VFMADD213PS", a.float(3<<22), x, n) // n's low bits: x·log₂e as an integer
-	a.op("VSUBPS", a.float(3<<22), n, t)
-	a.op("VFNMADD231PS", a.float(0.693359375), t, x)
-	a.op("VFNMADD231PS", a.float(-2.12194440e-4), t, x)
+	a.set(88.376, t)
+	a.op("VMINPS", x, t, x) // a NaN stays
+	a.expNegative(x, t, n)
+}
+
+// expNegative does the same for x below 88.4.
+func (a *asm) expNegative(x, t, n string) {
+	if low := a.held[-88]; low != "" {
+		a.op("VMAXPS", x, low, x)
+	} else {
+		a.set(-88, t)
+		a.op("VMAXPS", x, t, x)
+	}
+	a.set(1.44269504, n)
+	a.with("VFMADD213PS", 3<<22, x, n) // n's low bits: x·log₂e as an integer
+	a.with("VSUBPS", 3<<22, n, t)
+	a.with("VFNMADD231PS", 0.693359375, t, x)
+	a.with("VFNMADD231PS", -2.12194440e-4, t, x)
 	a.op("VPSLLD", 23, n, n)
-	a.op("VPADDD", a.word(127<<23), n, n) // 2ⁿ
-	a.op("VMOVUPS", a.float(1.9875691500e-4), t)
-	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
-		a.op("VFMADD213PS", a.float(c), x, t)
+	a.with("VPADDD", one, n, n) // 2ⁿ
+	a.set(expTerms[0], t)
+	for _, c := range expTerms[1:] {
+		a.with("VFMADD213PS", c, x, t)
 	}
 	a.op("VMULPS", t, n, x)
+}
+
+// one as the bits of a float32 is also the exponent's bias.
+const one = 1
+
+// expTerms are the coefficients of e^x for |x| ≤ ln 2/2, highest first.
+var expTerms = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
+
+// holdExp keeps the constants of expNegative in registers from first on, for a
+// loop; release forgets them.
+func (a *asm) holdExp(first int) (release func()) {
+	a.held = map[float32]string{}
+	for _, c := range append([]float32{-88, 1.44269504, 3 << 22, 0.693359375, -2.12194440e-4}, expTerms...) {
+		if a.held[c] == "" {
+			r := a.v(first + len(a.held))
+			a.set(c, r)
+			a.held[c] = r
+		}
+	}
+	return func() { a.held = nil }
+}
+
+// with emits an instruction whose first operand is a constant in every lane.
+// Wide vectors are broadcast from one element: Go aligns a constant to 32 bytes
+// at most, and loads across cache lines are slow.
+func (a *asm) with(name string, c float32, args ...any) {
+	switch r := a.held[c]; {
+	case r != "":
+		a.op(name, append([]any{r}, args...)...)
+	case a.wide():
+		a.op(name+".BCST", append([]any{a.float(c)}, args...)...)
+	default:
+		a.op(name, append([]any{a.float(c)}, args...)...)
+	}
+}
+
+// set puts a constant into every lane of a register.
+func (a *asm) set(c float32, to string) {
+	switch r := a.held[c]; {
+	case r != "":
+		a.op("VMOVAPS", r, to)
+	case a.wide():
+		a.op("VBROADCASTSS", a.float(c), to)
+	default:
+		a.op("VMOVUPS", a.float(c), to)
+	}
 }
 
 // sigmoidMul sets v0 to v5/(1 + e^v0)·b.
 func (a *asm) sigmoidMul(b string) {
 	v := a.v
 	a.exp(v(0), v(1), v(2))
-	a.op("VADDPS", a.float(1), v(0), v(0))
+	a.with("VADDPS", one, v(0), v(0))
 	if a.wide() {
 		a.comment("1/x by an estimate and one step of Newton's method: division is slow at this width.")
 		a.op("VRCP14PS", v(0), v(1))
-		a.op("VFNMADD213PS", a.float(1), v(1), v(0))
+		a.with("VFNMADD213PS", one, v(1), v(0))
 		a.op("VFMADD213PS", v(1), v(1), v(0))
 		a.op("VMULPS", v(5), v(0), v(0))
 	} else {
