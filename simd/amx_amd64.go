@@ -75,7 +75,7 @@ func (k *kernelSet) mulPanels(s *segment, dst []float32, stride int, a *Activati
 			first = 1
 		}
 		x := a.intTile(r0-r0%a.intRows, b)
-		k.tiles[s.format.kind](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&sc.recs[0]), n, blocks, x.codes, x.step, tileStep,
+		k.tiles[s.format.kind&^large](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&sc.recs[0]), n, blocks, x.codes, x.step, tileStep,
 			a.intRows, r0%a.intRows, r1-r0, first, unsafe.Pointer(&sc.sums[0]), unsafe.Pointer(&blockTiles))
 	}
 }

@@ -47,7 +47,7 @@ var portableAttention = attentionOps{
 		if half {
 			typ = float16Weights
 		}
-		dotFloatPortable(typ, dst, scoreWidth, keys, typ.size()*lanes*floatChunk*x.chunks, x, rows)
+		dotFloatPortable(typ, dst, scoreWidth, keys, typ.panelBytes(floatChunk*x.chunks), x, rows)
 	},
 	addValues: func(out, p []float32, v []byte, half bool, dims, n, rows int, _ []byte) {
 		typ := float32Weights

@@ -39,9 +39,9 @@ func (s *segment) decodeBlock(panel []byte, b int, r *record) {
 				codes[i] |= v >> at & mask << f.low
 			}
 		}
-		if f.levels != nil {
+		if f.kind&affine == 0 && f.params != nil {
 			for i, c := range codes {
-				codes[i] = f.levels[c]
+				codes[i] = f.params.levels[c]
 			}
 		} else {
 			for i := range codes {
@@ -87,6 +87,19 @@ func (f *format) blockScales(src []byte, b int, r *record) {
 	perSpan := f.span() / blockCols
 	src = src[b/perSpan*f.scaleBytes():]
 	sub := b % perSpan
+	switch f.scales {
+	case scaleMinGroup:
+		typ := floatType(f.params.scaleType)
+		for lane := range panelRows {
+			r.d[0][lane], r.m[0][lane] = typ.at(src, lane), typ.at(src, panelRows+lane)
+		}
+		return
+	case scaleE4M3:
+		for lane := range panelRows {
+			r.d[0][lane], r.d[1][lane] = e4m3(src[lane])/2, e4m3(src[panelRows+lane])/2
+		}
+		return
+	}
 	for lane := range panelRows {
 		d := le.Uint16(src[2*lane:])
 		if f.scales == scaleBF16 {
@@ -129,7 +142,7 @@ func (s *segment) row(dst []float32, i int) {
 	panel, lane := s.panel(i/panelRows), i%panelRows
 	if s.format == nil {
 		for c := range dst {
-			dst[c] = s.float.at(panel, c*panelRows+lane)
+			dst[c] = s.float.weight(panel, c, lane)
 		}
 		return
 	}

@@ -20,12 +20,15 @@ const (
 type kind uint8
 
 const (
-	signed     kind = 0 // w = d·q, q in -128..127; its code is q+128
-	affine     kind = 1 // w = d·q + m, q in 0..31
-	halves     kind = 2 // with it: the first and last 16 columns have their own d and m
-	signed16        = signed | halves
-	affine16        = affine | halves
-	signedZero      = 128 // the code of q = 0
+	signed      kind = 0 // w = d·q, q in -128..127; its code is q+128
+	affine      kind = 1 // w = d·q + m, q in 0..31
+	halves      kind = 2 // with it: the first and last 16 columns have their own d and m
+	large       kind = 4 // with affine: q in 0..255
+	signed16         = signed | halves
+	affine16         = affine | halves
+	affineLarge      = affine | large
+	numKinds         = affineLarge + 1
+	signedZero       = 128 // the code of q = 0
 )
 
 // scaleLayout says how the scales of a panel are stored. Each item is a vector
@@ -39,6 +42,8 @@ const (
 	scaleSuper                          // per super-block: d binary16, int8 scale of each group
 	scaleMinSuper                       // per super-block: d, dmin binary16, uint8 scale and min of each block
 	scaleMinSuperNib                    // per super-block: d, dmin binary16, scale | min<<4 of each group
+	scaleE4M3                           // per block: 2·d of each half, E4M3 without sign, 255 for NaN
+	scaleMinGroup                       // per group of several blocks: d, m of a type that the format names
 )
 
 // kernelID names a packed form for tiers that have a kernel for each: types that
@@ -59,6 +64,13 @@ const (
 	kernelIQ4_NL
 	kernelIQ4_XS
 	kernelMXFP4
+	kernelNVFP4
+	kernelMLX2
+	kernelMLX3
+	kernelMLX4
+	kernelMLX5
+	kernelMLX6
+	kernelMLX8
 	numKernels
 )
 
@@ -79,9 +91,21 @@ type format struct {
 	kind      kind
 	low, high int // bits
 	offset    uint8
-	levels    *[16]uint8
+	params    *kernelParams // with levels or scaleMinGroup
 	scales    scaleLayout
+	// unpack reads a span from its stored block, unpackMLX span i, counted from the
+	// matrix's first, of what MLX quantized. A format has one of them.
 	unpack    func(src []byte, u *unpacked)
+	unpackMLX func(t tensor.Tensor, i int, u *unpacked)
+}
+
+// kernelParams is what formats that share a kernel differ in. The kernels know
+// where its fields are.
+type kernelParams struct {
+	levels [16]uint8 // that 4-bit codes stand for
+	// For scaleMinGroup: the blocks of a group, the type of its scale and minimum,
+	// and the bytes that those take.
+	groupBlocks, scaleType, scaleBytes int64
 }
 
 // unpacked is one block, or super-block, of a row in the form common to all
@@ -91,6 +115,7 @@ type unpacked struct {
 	d, m   uint16 // bits of the scale and minimum, binary16 or bfloat16
 	scales [16]int8
 	mins   [16]uint8
+	pair   [2]uint32 // bits of what scaleE4M3 and scaleMinGroup store
 }
 
 func (f *format) bits() int { return f.low + f.high }
@@ -100,19 +125,25 @@ func (f *format) blockBytes() int { return panelRows * blockCols / 8 * f.bits() 
 
 // span is the number of columns that unpack fills in.
 func (f *format) span() int {
-	if f.scales >= scaleSuper {
+	switch f.scales {
+	case scaleSuper, scaleMinSuper, scaleMinSuperNib:
 		return superCols
+	case scaleMinGroup:
+		return int(f.params.groupBlocks) * blockCols
+	default:
+		return blockCols
 	}
-	return blockCols
 }
 
 // scaleBytes is the size of the scales of one span of a panel.
 func (f *format) scaleBytes() int {
 	switch f.scales {
-	case scaleF16, scaleBF16:
+	case scaleF16, scaleBF16, scaleE4M3:
 		return 2 * panelRows
 	case scaleMinF16:
 		return 4 * panelRows
+	case scaleMinGroup:
+		return int(f.params.scaleBytes)
 	case scaleSuper:
 		if f.kind&halves != 0 {
 			return (2 + 16) * panelRows
@@ -137,17 +168,32 @@ var formats = map[tensor.Type]*format{
 	tensor.Q4_K:   {kernel: kernelQ4_K, kind: affine, low: 4, scales: scaleMinSuper, unpack: unpackQ4_K},
 	tensor.Q5_K:   {kernel: kernelQ5_K, kind: affine, low: 4, high: 1, scales: scaleMinSuper, unpack: unpackQ5_K},
 	tensor.Q6_K:   {kernel: kernelQ6_K, kind: signed16, low: 4, high: 2, offset: signedZero - 32, scales: scaleSuper, unpack: unpackQ6_K},
-	tensor.IQ4_NL: {kernel: kernelIQ4_NL, kind: signed, low: 4, levels: &iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
-	tensor.IQ4_XS: {kernel: kernelIQ4_XS, kind: signed, low: 4, levels: &iq4Levels, scales: scaleSuper, unpack: unpackIQ4_XS},
-	tensor.MXFP4:  {kernel: kernelMXFP4, kind: signed, low: 4, levels: &fp4Levels, scales: scaleBF16, unpack: unpackMXFP4},
+	tensor.IQ4_NL: {kernel: kernelIQ4_NL, kind: signed, low: 4, params: iq4Levels, scales: scaleF16, unpack: unpackQ4_0},
+	tensor.IQ4_XS: {kernel: kernelIQ4_XS, kind: signed, low: 4, params: iq4Levels, scales: scaleSuper, unpack: unpackIQ4_XS},
+	tensor.MXFP4:  {kernel: kernelMXFP4, kind: signed, low: 4, params: fp4Levels, scales: scaleBF16, unpack: unpackMXFP4},
+
+	tensor.MLXMXFP4: {kernel: kernelMXFP4, kind: signed, low: 4, params: fp4Levels, scales: scaleBF16, unpackMLX: unpackMLXMXFP4},
+	tensor.MLXNVFP4: {kernel: kernelNVFP4, kind: signed16, low: 4, params: fp4Levels, scales: scaleE4M3, unpackMLX: unpackMLXNVFP4},
 }
 
-func levelCodes(levels [16]int8) [16]uint8 {
-	var l [16]uint8
-	for i, v := range levels {
-		l[i] = uint8(signedZero + int(v))
+// formatOf is the format of a matrix, or nil if it is multiplied as float32.
+func formatOf(t tensor.Tensor) *format {
+	f := formats[t.Type]
+	if t.Type == tensor.MLXAffine && t.Packed != nil {
+		f = affineFormats[affineKey{t.Packed.Bits, t.Packed.Group, affineScaleType(t.Packed)}]
 	}
-	return l
+	if f == nil || t.Cols()%f.span() != 0 {
+		return nil // such as NVFP4 with half a block at the end
+	}
+	return f
+}
+
+func levelCodes(levels [16]int8) *kernelParams {
+	var p kernelParams
+	for i, v := range levels {
+		p.levels[i] = uint8(signedZero + int(v))
+	}
+	return &p
 }
 
 var (
@@ -164,16 +210,31 @@ const (
 	float32Weights floatType = iota
 	float16Weights
 	bfloat16Weights
+	mxfp8Weights // in blocks; see type_mlx.go
+	numFloatTypes
 )
 
-func (t floatType) size() int {
-	if t == float32Weights {
-		return 4
+// panelBytes is the size of a panel of cols columns, whole chunks.
+func (t floatType) panelBytes(cols int) int {
+	switch t {
+	case float32Weights:
+		return 4 * panelRows * cols
+	case mxfp8Weights:
+		return cols / blockCols * mxfp8BlockBytes
+	default:
+		return 2 * panelRows * cols
 	}
-	return 2
 }
 
-// at is element i of packed weights.
+// weight is that of a lane and column of a panel.
+func (t floatType) weight(panel []byte, col, lane int) float32 {
+	if t == mxfp8Weights {
+		return mxfp8Weight(panel, col, lane)
+	}
+	return t.at(panel, col*panelRows+lane)
+}
+
+// at is element i of an array of plain numbers.
 func (t floatType) at(w []byte, i int) float32 {
 	switch t {
 	case float32Weights:

@@ -15,6 +15,12 @@ var kernelsAMX = kernelSet{
 		kernelIQ4_NL: decodeIQ4_NLAMX,
 		kernelIQ4_XS: decodeIQ4_XSAMX,
 		kernelMXFP4:  decodeMXFP4AMX,
+		kernelMLX2:   decodeMLX2AMX,
+		kernelMLX3:   decodeMLX3AMX,
+		kernelMLX4:   decodeMLX4AMX,
+		kernelMLX5:   decodeMLX5AMX,
+		kernelMLX6:   decodeMLX6AMX,
+		kernelMLX8:   decodeMLX8AMX,
 	},
 	tiles: [...]tilesKernel{
 		kernelSigned: tilesSignedAMX,

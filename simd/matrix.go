@@ -73,7 +73,7 @@ func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
 			return nil, fmt.Errorf("pack matrix %s: %w", p, err)
 		}
 		m.rows += rows
-		if n := len(m.segments); n > 0 && m.segments[n-1].parts[0].Type == p.Type {
+		if n := len(m.segments); n > 0 && m.segments[n-1].packedAs(&s) {
 			last := &m.segments[n-1]
 			last.parts = append(last.parts, p)
 			last.rows += rows
@@ -118,8 +118,10 @@ func (s *segment) layOut(p tensor.Tensor) error {
 		s.float = float16Weights
 	case tensor.BF16:
 		s.float = bfloat16Weights
+	case tensor.MLXMXFP8:
+		s.float = mxfp8Weights
 	default:
-		s.format = formats[p.Type]
+		s.format = formatOf(p)
 		s.expand = s.format == nil
 		if s.expand && !p.CanDequantize() {
 			return fmt.Errorf("no kernels for type %s", p.Type)
@@ -129,14 +131,16 @@ func (s *segment) layOut(p tensor.Tensor) error {
 		s.scaleOffset = s.cols / blockCols * f.blockBytes()
 		size = s.scaleOffset + s.cols/f.span()*f.scaleBytes()
 	} else {
-		size = s.floatCols() * panelRows * s.float.size()
+		size = s.float.panelBytes(roundUp(s.cols, floatChunk))
 	}
 	s.panelBytes = roundUp(size, 64)
 	return nil
 }
 
-// floatCols is the number of columns of a floating-point panel, zeros included.
-func (s *segment) floatCols() int { return roundUp(s.cols, floatChunk) }
+// packedAs reports whether o's rows can follow the segment's.
+func (s *segment) packedAs(o *segment) bool {
+	return s.parts[0].Type == o.parts[0].Type && s.format == o.format
+}
 
 // Rows is the number of rows: the length of a product.
 func (m *Matrix) Rows() int { return m.rows }

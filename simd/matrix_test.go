@@ -25,7 +25,8 @@ func product(m *simd.Matrix, x []float32, rows int) (*simd.Activations, []float3
 }
 
 // checkProduct compares dst to weights times the values that the activations
-// stand for, summed in float64.
+// stand for, summed in float64. The bound is a few roundings of what the terms add
+// up to, as the parts d·q and m of a weight can be larger than itself.
 func checkProduct(t *testing.T, dst, w, x []float32, a *simd.Activations, rows, cols int, int8s bool) {
 	t.Helper()
 	n := len(w) / cols
@@ -41,7 +42,7 @@ func checkProduct(t *testing.T, dst, w, x []float32, a *simd.Activations, rows, 
 				want += p
 				size += math.Abs(p)
 			}
-			if got := float64(dst[r*n+j]); !(math.Abs(got-want) <= 2e-6*size+1e-30) {
+			if got := float64(dst[r*n+j]); !(math.Abs(got-want) <= 4e-6*size+1e-30) {
 				t.Fatalf("row %d, output %d: got %g, want %g (terms add up to %g)", r, j, got, want, size)
 			}
 		}
@@ -50,13 +51,13 @@ func checkProduct(t *testing.T, dst, w, x []float32, a *simd.Activations, rows, 
 
 func TestMulAgreesWithDequantizedWeights(t *testing.T) {
 	forTiers(t, func(t *testing.T) {
-		for _, typ := range allTypes {
-			t.Run(typ.String(), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(1, uint64(typ)))
+		for _, e := range allEncodings {
+			t.Run(e.String(), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(1, uint64(e.typ)))
 				for _, size := range []struct{ rows, cols, n int }{
 					{1, 256, 1}, {16, 256, 3}, {33, 512, 17}, {48, 1280, 1}, {40, 2304, 5},
 				} {
-					w := randomTensor(rng, typ, size.rows, size.cols)
+					w := e.random(rng, size.rows, size.cols)
 					m, err := simd.PackParts(w)
 					if err != nil {
 						t.Fatal(err)
@@ -105,13 +106,18 @@ func TestMulExtremes(t *testing.T) {
 				return float32(rng.NormFloat64())
 			},
 		}
-		for _, typ := range allTypes {
-			w := randomTensor(rng, typ, 32, cols)
-			if typ == tensor.Q8_0 { // the integers that overflow 16-bit sums
+		for _, e := range allEncodings {
+			w := e.random(rng, 32, cols)
+			switch { // the integers that overflow 16-bit sums
+			case e.typ == tensor.Q8_0:
 				for i := range w.Data {
 					if i%34 >= 2 {
 						w.Data[i] = 0x80
 					}
+				}
+			case e.typ == tensor.MLXAffine && e.group > 32:
+				for i := range w.Data {
+					w.Data[i] = 0xff
 				}
 			}
 			m, err := simd.PackParts(w)
@@ -119,7 +125,7 @@ func TestMulExtremes(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, fill := range fills {
-				t.Run(fmt.Sprint(typ, " ", name), func(t *testing.T) {
+				t.Run(fmt.Sprint(e, " ", name), func(t *testing.T) {
 					x := make([]float32, 2*cols)
 					for i := range x {
 						x[i] = fill(i)
@@ -155,8 +161,8 @@ func TestQuantizationError(t *testing.T) {
 func TestRowIsExact(t *testing.T) {
 	forTiers(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 0))
-		for _, typ := range allTypes {
-			w := randomTensor(rng, typ, 19, 512)
+		for _, e := range allEncodings {
+			w := e.random(rng, 19, 512)
 			m, err := simd.PackParts(w)
 			if err != nil {
 				t.Fatal(err)
@@ -167,69 +173,8 @@ func TestRowIsExact(t *testing.T) {
 				m.Row(got, i)
 				for c, v := range got {
 					if v != want[i*512+c] {
-						t.Fatalf("%s row %d column %d: %g, want %g", typ, i, c, v, want[i*512+c])
+						t.Fatalf("%s row %d column %d: %g, want %g", e, i, c, v, want[i*512+c])
 					}
-				}
-			}
-		}
-	})
-}
-
-// TestPackedByMLX: matrices that MLX quantized are multiplied in float32 by the
-// exact values, beside others.
-func TestPackedByMLX(t *testing.T) {
-	forTiers(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(9, 0))
-		const rows, cols = 21, 128
-		w, err := tensor.NewPacked("w", []int{rows, cols}, randomTensor(rng, tensor.I8, rows, cols/8*3).Data, tensor.Packed{
-			Mode: "affine", Bits: 3, Group: 64, Scales: randomTensor(rng, tensor.F16, rows, 2), Biases: randomTensor(rng, tensor.BF16, rows, 2),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain := randomTensor(rng, tensor.F32, 5, cols)
-		m, err := simd.PackParts(plain, w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, got := make([]float32, rows*cols), make([]float32, cols)
-		if err := w.Dequantize(want, 0, rows); err != nil {
-			t.Fatal(err)
-		}
-		for i := range rows {
-			m.Row(got, 5+i)
-			for c, v := range got {
-				if v != want[i*cols+c] {
-					t.Fatalf("row %d column %d: %g, want %g", i, c, v, want[i*cols+c])
-				}
-			}
-		}
-		if m.NeedsInt8() {
-			t.Error("activations are rounded")
-		}
-	})
-}
-
-func TestRowOfEveryMXFP4Scale(t *testing.T) {
-	w := tensor.Tensor{Type: tensor.MXFP4, Shape: []int{256, 32}, Data: make([]byte, 256*17)}
-	for i := range 256 {
-		w.Data[i*17] = byte(i)
-		for j := range 16 {
-			w.Data[i*17+1+j] = byte(j | (15-j)<<4)
-		}
-	}
-	want := dequantize(w)
-	forTiers(t, func(t *testing.T) {
-		m, err := simd.PackParts(w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make([]float32, 32)
-		for i := range 256 {
-			m.Row(got, i)
-			for c, v := range got {
-				if v != want[i*32+c] {
-					t.Fatalf("scale %d column %d: %g, want %g", i, c, v, want[i*32+c])
 				}
 			}
 		}
@@ -342,17 +287,17 @@ func TestPackErrors(t *testing.T) {
 }
 
 func TestPackedSize(t *testing.T) {
-	for _, typ := range allTypes {
-		if typ == tensor.F64 || typ == tensor.I8 || typ == tensor.Q8_K {
+	for _, e := range allEncodings {
+		if e.typ == tensor.F64 || e.typ == tensor.I8 || e.typ == tensor.Q8_K {
 			continue // multiplied as F32
 		}
-		w := randomTensor(rand.New(rand.NewPCG(8, 0)), typ, 256, 2048)
+		w := e.random(rand.New(rand.NewPCG(8, 0)), 256, 2048)
 		m, err := simd.PackParts(w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if float64(m.Bytes()) > 1.06*float64(len(w.Data)) {
-			t.Errorf("%s: %d bytes packed, %d in the file", typ, m.Bytes(), len(w.Data))
+		if float64(m.Bytes()) > 1.06*float64(w.Bytes()) {
+			t.Errorf("%s: %d bytes packed, %d in the file", e, m.Bytes(), w.Bytes())
 		}
 	}
 }
@@ -361,11 +306,11 @@ func TestPackedSize(t *testing.T) {
 // rows there are.
 func TestMulSameBitsAlone(t *testing.T) {
 	forTiers(t, func(t *testing.T) {
-		for _, typ := range allTypes {
-			t.Run(typ.String(), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(9, uint64(typ)))
+		for _, e := range allEncodings {
+			t.Run(e.String(), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(9, uint64(e.typ)))
 				const cols, n = 1280, 37
-				m, err := simd.PackParts(randomTensor(rng, typ, 40, cols))
+				m, err := simd.PackParts(e.random(rng, 40, cols))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -37,12 +37,18 @@ func (s *segment) pack(p int) {
 			}
 			continue
 		}
+		if s.format != nil {
+			s.packRow(panel, lane, t, row)
+			continue
+		}
+		if s.float == mxfp8Weights {
+			packMXFP8(panel, lane, t, row)
+			continue
+		}
 		size, _ := t.Type.RowBytes(s.cols)
 		src := t.Data[row*size : (row+1)*size]
-		switch {
-		case s.format != nil:
-			s.packRow(panel, lane, src)
-		case s.float == float32Weights:
+		switch s.float {
+		case float32Weights:
 			for c := range s.cols {
 				le.PutUint32(panel[(c*panelRows+lane)*4:], le.Uint32(src[c*4:]))
 			}
@@ -67,13 +73,18 @@ func (s *segment) source(r int) (tensor.Tensor, int) {
 }
 
 // packRow puts a row of quantized weights into its lane of a panel.
-func (s *segment) packRow(panel []byte, lane int, src []byte) {
+func (s *segment) packRow(panel []byte, lane int, t tensor.Tensor, row int) {
 	f := s.format
 	span := f.span()
-	spanBytes := len(src) / (s.cols / span)
+	spans := s.cols / span
+	spanBytes := len(t.Data) / t.Rows() / spans
 	var u unpacked
-	for i := range s.cols / span {
-		f.unpack(src[i*spanBytes:(i+1)*spanBytes], &u)
+	for i := range spans {
+		if f.unpackMLX != nil {
+			f.unpackMLX(t, row*spans+i, &u)
+		} else {
+			f.unpack(t.Data[(row*spans+i)*spanBytes:][:spanBytes], &u)
+		}
 		for b := range span / blockCols {
 			codes := (*[blockCols]uint8)(u.codes[b*blockCols:])
 			block := panel[(i*span/blockCols+b)*f.blockBytes():]
@@ -117,6 +128,22 @@ func planePosition(bits, g int) (vector, at int) {
 // putScales puts the scales of a span into their lane.
 func (f *format) putScales(dst []byte, lane int, u *unpacked) {
 	const vec16 = 2 * panelRows
+	switch f.scales {
+	case scaleE4M3:
+		for h, bits := range u.pair {
+			dst[h*panelRows+lane] = uint8(bits)
+		}
+		return
+	case scaleMinGroup:
+		for i, bits := range u.pair {
+			if at := i*panelRows + lane; f.params.scaleType == int64(float32Weights) {
+				le.PutUint32(dst[4*at:], bits)
+			} else {
+				le.PutUint16(dst[2*at:], uint16(bits))
+			}
+		}
+		return
+	}
 	le.PutUint16(dst[2*lane:], u.d)
 	if f.kind&affine != 0 {
 		le.PutUint16(dst[vec16+2*lane:], u.m)

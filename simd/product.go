@@ -173,10 +173,9 @@ func dotFloatPortable(typ floatType, dst []float32, stride int, data []byte, pan
 			var sum [panelRows]float32
 			for c := range act.chunks {
 				x := act.chunk(c, r)
-				w := panel[c*floatChunk*panelRows*typ.size():]
 				for i, v := range x {
 					for lane := range sum {
-						sum[lane] = fma(typ.at(w, i*panelRows+lane), v, sum[lane])
+						sum[lane] = fma(typ.weight(panel, c*floatChunk+i, lane), v, sum[lane])
 					}
 				}
 			}

@@ -7,67 +7,102 @@ import "unsafe"
 // decodeQ4_0AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_0AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_0AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_1AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_1AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_1AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_0AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_0AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_0AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_1AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_1AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_1AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ8_0AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ8_0AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ8_0AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ2_KAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ2_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ2_KAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ3_KAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ3_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ3_KAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_KAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_KAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_KAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_KAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ6_KAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ6_KAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ6_KAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_NLAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_NLAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_NLAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_XSAVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_XSAVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_XSAVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeMXFP4AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeMXFP4AVX2(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeMXFP4AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeNVFP4AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeNVFP4AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX2AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX2AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX3AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX3AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX4AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX4AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX5AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX5AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX6AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX6AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX8AVX2 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX8AVX2(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // dotSignedAVX2 is dotPortable for one kind.
 //
@@ -89,6 +124,11 @@ func dotSigned16AVX2(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n 
 //go:noescape
 func dotAffine16AVX2(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
 
+// dotAffineLargeAVX2 is dotPortable for one kind.
+//
+//go:noescape
+func dotAffineLargeAVX2(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+
 // dotFloatF32AVX2 is dotFloatPortable for one type.
 //
 //go:noescape
@@ -103,6 +143,11 @@ func dotFloatF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, p
 //
 //go:noescape
 func dotFloatBF16AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+
+// dotFloatMXFP8AVX2 is dotFloatPortable for one type.
+//
+//go:noescape
+func dotFloatMXFP8AVX2(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // quantizeAVX2 is quantizePortable for n blocks.
 //

@@ -7,312 +7,482 @@ import "unsafe"
 // decodeQ4_0AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_1AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_1AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_1AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_0AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_1AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_1AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_1AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ8_0AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ8_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ8_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ2_KAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ2_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ2_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ3_KAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ3_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ3_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_KAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_KAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ6_KAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ6_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ6_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_NLAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_NLAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_NLAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_XSAVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_XSAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_XSAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeMXFP4AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeMXFP4AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeMXFP4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeNVFP4AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeNVFP4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX2AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX2AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX3AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX3AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX4AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX5AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX5AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX6AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX6AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX8AVX512 decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX8AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // fused1Q4_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_1AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_1AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q8_0AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q2_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q3_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q6_KAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_NLAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_XSAVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1MXFP4AVX512 multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1NVFP4AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX2AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX3AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX4AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX5AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX6AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX8AVX512 multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_0AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_1AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_0AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_1AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q8_0AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q2_KAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q3_KAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_KAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_KAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q6_KAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2IQ4_NLAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2IQ4_XSAVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2MXFP4AVX512 multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2NVFP4AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX2AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX3AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX4AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX5AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX6AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX8AVX512 multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q4_0AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q4_1AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q5_0AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q5_1AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q8_0AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q2_KAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q3_KAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q4_KAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q5_KAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4Q6_KAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4IQ4_NLAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4IQ4_XSAVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused4MXFP4AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
-func fused4MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused4MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4NVFP4AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX2AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX3AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX4AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX5AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX6AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused4MLX8AVX512 multiplies n panels with 4 rows of activations.
+//
+//go:noescape
+func fused4MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q4_0AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q4_1AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q5_0AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q5_1AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q8_0AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q4_KAVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q5_KAVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8IQ4_NLAVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8IQ4_XSAVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8MXFP4AVX512 multiplies n panels with 8 rows of activations.
 //
 //go:noescape
-func fused8MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused8MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX2AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX3AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX4AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX5AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX6AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused8MLX8AVX512 multiplies n panels with 8 rows of activations.
+//
+//go:noescape
+func fused8MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // dotSignedAVX512 is dotPortable for one kind.
 //
@@ -348,6 +518,11 @@ func dotFloatF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer,
 //
 //go:noescape
 func dotFloatBF16AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+
+// dotFloatMXFP8AVX512 is dotFloatPortable for one type.
+//
+//go:noescape
+func dotFloatMXFP8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
 // quantizeAVX512 is quantizePortable for n blocks.
 //

@@ -146,6 +146,15 @@ DATA c30303030<>+40(SB)/8, $0x3030303030303030
 DATA c30303030<>+48(SB)/8, $0x3030303030303030
 DATA c30303030<>+56(SB)/8, $0x3030303030303030
 GLOBL c30303030<>(SB), RODATA|NOPTR, $64
+DATA c43000000<>+0(SB)/8, $0x4300000043000000
+DATA c43000000<>+8(SB)/8, $0x4300000043000000
+DATA c43000000<>+16(SB)/8, $0x4300000043000000
+DATA c43000000<>+24(SB)/8, $0x4300000043000000
+DATA c43000000<>+32(SB)/8, $0x4300000043000000
+DATA c43000000<>+40(SB)/8, $0x4300000043000000
+DATA c43000000<>+48(SB)/8, $0x4300000043000000
+DATA c43000000<>+56(SB)/8, $0x4300000043000000
+GLOBL c43000000<>(SB), RODATA|NOPTR, $64
 DATA cffffff00<>+0(SB)/8, $0xffffff00ffffff00
 DATA cffffff00<>+8(SB)/8, $0xffffff00ffffff00
 DATA cffffff00<>+16(SB)/8, $0xffffff00ffffff00
@@ -182,6 +191,15 @@ DATA cffffffc0<>+40(SB)/8, $0xffffffc0ffffffc0
 DATA cffffffc0<>+48(SB)/8, $0xffffffc0ffffffc0
 DATA cffffffc0<>+56(SB)/8, $0xffffffc0ffffffc0
 GLOBL cffffffc0<>(SB), RODATA|NOPTR, $64
+DATA cbfffbfff<>+0(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+8(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+16(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+24(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+32(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+40(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+48(SB)/8, $0xbfffbfffbfffbfff
+DATA cbfffbfff<>+56(SB)/8, $0xbfffbfffbfffbfff
+GLOBL cbfffbfff<>(SB), RODATA|NOPTR, $64
 DATA c3f000000<>+0(SB)/8, $0x3f0000003f000000
 DATA c3f000000<>+8(SB)/8, $0x3f0000003f000000
 DATA c3f000000<>+16(SB)/8, $0x3f0000003f000000
@@ -228,11 +246,11 @@ DATA c80808080<>+48(SB)/8, $0x8080808080808080
 DATA c80808080<>+56(SB)/8, $0x8080808080808080
 GLOBL c80808080<>(SB), RODATA|NOPTR, $64
 
-// func decodeQ4_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -293,11 +311,11 @@ block1:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_1AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -352,11 +370,11 @@ block2:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -434,11 +452,11 @@ block3:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_1AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -510,11 +528,11 @@ block4:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ8_0AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -557,11 +575,11 @@ block5:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ2_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -646,11 +664,11 @@ block7:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ3_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -744,11 +762,11 @@ block9:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -816,11 +834,11 @@ block11:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -905,11 +923,11 @@ block13:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ6_KAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VMOVDQU32 c01010101<>(SB), Z14
@@ -1003,11 +1021,11 @@ block15:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_NLAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VBROADCASTI32X4 (R11), Z11
@@ -1068,11 +1086,11 @@ block16:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSAVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_XSAVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VBROADCASTI32X4 (R11), Z11
@@ -1142,11 +1160,11 @@ block18:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4AVX512(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeMXFP4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+0(FP), R8
 	MOVQ scales+8(FP), R9
-	MOVQ levels+16(FP), R11
+	MOVQ params+16(FP), R11
 	MOVQ n+24(FP), CX
 	MOVQ dst+32(FP), DI
 	VBROADCASTI32X4 (R11), Z11
@@ -1208,16 +1226,602 @@ block19:
 	VZEROUPPER
 	RET
 
-// func fused1Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func decodeNVFP4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VBROADCASTI32X4 (R11), Z11
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+block20:
+	VPMOVSXBW 0(R9), Y3
+	VPSLLW $7, Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS c43000000<>(SB), Z3, Z3
+	VPMOVSXBW 16(R9), Y4
+	VPSLLW $7, Y4, Y4
+	VCVTPH2PS Y4, Z4
+	VMULPS c43000000<>(SB), Z4, Z4
+	VMOVDQU32 cfffff800<>(SB), Z7
+	VMOVDQU32 cfffff800<>(SB), Z8
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VMOVUPS Z0, 256(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VMOVUPS Z0, 320(DI)
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VMOVUPS Z0, 384(DI)
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS Z8, Z4, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z4, 576(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $256, R8
+	ADDQ $32, R9
+	DECQ CX
+	JNZ block20
+	VZEROUPPER
+	RET
+
+// func decodeMLX2AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX2AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+super21:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block22:
+	CMPQ 24(R11), $1
+	JLT f3224
+	JEQ f1623
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales25
+f1623:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales25
+f3224:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales25:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $128, R8
+	DECQ R12
+	JNZ block22
+	SUBQ 16(R11), CX
+	JNZ super21
+	VZEROUPPER
+	RET
+
+// func decodeMLX3AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX3AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+	VMOVDQU32 c04040404<>(SB), Z13
+super26:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block27:
+	CMPQ 24(R11), $1
+	JLT f3229
+	JEQ f1628
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales30
+f1628:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales30
+f3229:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales30:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 128(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $5, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $192, R8
+	DECQ R12
+	JNZ block27
+	SUBQ 16(R11), CX
+	JNZ super26
+	VZEROUPPER
+	RET
+
+// func decodeMLX4AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX4AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+super31:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block32:
+	CMPQ 24(R11), $1
+	JLT f3234
+	JEQ f1633
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales35
+f1633:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales35
+f3234:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales35:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $256, R8
+	DECQ R12
+	JNZ block32
+	SUBQ 16(R11), CX
+	JNZ super31
+	VZEROUPPER
+	RET
+
+// func decodeMLX5AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX5AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c10101010<>(SB), Z13
+super36:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block37:
+	CMPQ 24(R11), $1
+	JLT f3239
+	JEQ f1638
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales40
+f1638:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales40
+f3239:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales40:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $320, R8
+	DECQ R12
+	JNZ block37
+	SUBQ 16(R11), CX
+	JNZ super36
+	VZEROUPPER
+	RET
+
+// func decodeMLX6AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX6AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c30303030<>(SB), Z13
+super41:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block42:
+	CMPQ 24(R11), $1
+	JLT f3244
+	JEQ f1643
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales45
+f1643:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales45
+f3244:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales45:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 320(R8), Z10
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $4, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z10, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $384, R8
+	DECQ R12
+	JNZ block42
+	SUBQ 16(R11), CX
+	JNZ super41
+	VZEROUPPER
+	RET
+
+// func decodeMLX8AVX512(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX8AVX512(SB), NOSPLIT, $0-40
+	MOVQ codes+0(FP), R8
+	MOVQ scales+8(FP), R9
+	MOVQ params+16(FP), R11
+	MOVQ n+24(FP), CX
+	MOVQ dst+32(FP), DI
+	VMOVDQU32 c01010101<>(SB), Z14
+super46:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block47:
+	CMPQ 24(R11), $1
+	JLT f3249
+	JEQ f1648
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales50
+f1648:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales50
+f3249:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales50:
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 0(DI)
+	VMOVDQU32 64(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 64(DI)
+	VMOVDQU32 128(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 128(DI)
+	VMOVDQU32 192(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 192(DI)
+	VMOVDQU32 256(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 256(DI)
+	VMOVDQU32 320(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 320(DI)
+	VMOVDQU32 384(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 384(DI)
+	VMOVDQU32 448(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VMOVUPS Z0, 448(DI)
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VMOVUPS Z3, 512(DI)
+	VMOVUPS Z5, 640(DI)
+	VMOVUPS Z7, 768(DI)
+	ADDQ $832, DI
+	ADDQ $512, R8
+	DECQ R12
+	JNZ block47
+	SUBQ 16(R11), CX
+	JNZ super46
+	VZEROUPPER
+	RET
+
+// func fused1Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel20:
+panel51:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1226,7 +1830,7 @@ panel20:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block21:
+block52:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1285,26 +1889,26 @@ block21:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block21
+	JNZ block52
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel20
+	JNZ panel51
 	VZEROUPPER
 	RET
 
-// func fused1Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel22:
+panel53:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1313,7 +1917,7 @@ panel22:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block23:
+block54:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1374,27 +1978,27 @@ block23:
 	ADDQ $256, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block23
+	JNZ block54
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel22
+	JNZ panel53
 	VZEROUPPER
 	RET
 
-// func fused1Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel24:
+panel55:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1403,7 +2007,7 @@ panel24:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block25:
+block56:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1480,27 +2084,27 @@ block25:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block25
+	JNZ block56
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel24
+	JNZ panel55
 	VZEROUPPER
 	RET
 
-// func fused1Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel26:
+panel57:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1509,7 +2113,7 @@ panel26:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block27:
+block58:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1588,25 +2192,25 @@ block27:
 	ADDQ $320, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block27
+	JNZ block58
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel26
+	JNZ panel57
 	VZEROUPPER
 	RET
 
-// func fused1Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q8_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
-panel28:
+panel59:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1615,7 +2219,7 @@ panel28:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block29:
+block60:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1673,26 +2277,26 @@ block29:
 	ADDQ $512, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block29
+	JNZ block60
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel28
+	JNZ panel59
 	VZEROUPPER
 	RET
 
-// func fused1Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q2_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c03030303<>(SB), Z12
-panel30:
+panel61:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1701,11 +2305,11 @@ panel30:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
-super31:
+super62:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block32:
+block63:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1792,29 +2396,29 @@ block32:
 	ADDQ $128, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block32
+	JNZ block63
 	SUBQ $8, CX
-	JNZ super31
+	JNZ super62
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel30
+	JNZ panel61
 	VZEROUPPER
 	RET
 
-// func fused1Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q3_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c03030303<>(SB), Z12
 	VMOVDQU32 c04040404<>(SB), Z13
-panel33:
+panel64:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1823,11 +2427,11 @@ panel33:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
-super34:
+super65:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block35:
+block66:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -1913,28 +2517,28 @@ block35:
 	ADDQ $192, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block35
+	JNZ block66
 	SUBQ $8, CX
-	JNZ super34
+	JNZ super65
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel33
+	JNZ panel64
 	VZEROUPPER
 	RET
 
-// func fused1Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel36:
+panel67:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -1943,11 +2547,11 @@ panel36:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-super37:
+super68:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block38:
+block69:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2015,29 +2619,29 @@ block38:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block38
+	JNZ block69
 	SUBQ $8, CX
-	JNZ super37
+	JNZ super68
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel36
+	JNZ panel67
 	VZEROUPPER
 	RET
 
-// func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel39:
+panel70:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2046,11 +2650,11 @@ panel39:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-super40:
+super71:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block41:
+block72:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2136,29 +2740,29 @@ block41:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block41
+	JNZ block72
 	SUBQ $8, CX
-	JNZ super40
+	JNZ super71
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel39
+	JNZ panel70
 	VZEROUPPER
 	RET
 
-// func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q6_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c30303030<>(SB), Z13
-panel42:
+panel73:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2167,11 +2771,11 @@ panel42:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
-super43:
+super74:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block44:
+block75:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2263,29 +2867,29 @@ block44:
 	ADDQ $384, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block44
+	JNZ block75
 	SUBQ $8, CX
-	JNZ super43
+	JNZ super74
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel42
+	JNZ panel73
 	VZEROUPPER
 	RET
 
-// func fused1IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_NLAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel45:
+panel76:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2294,7 +2898,7 @@ panel45:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block46:
+block77:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2360,27 +2964,27 @@ block46:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block46
+	JNZ block77
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel45
+	JNZ panel76
 	VZEROUPPER
 	RET
 
-// func fused1IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_XSAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel47:
+panel78:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2389,11 +2993,11 @@ panel47:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-super48:
+super79:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block49:
+block80:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2462,29 +3066,29 @@ block49:
 	ADDQ $256, R8
 	ADDQ $16, R9
 	DECQ R12
-	JNZ block49
+	JNZ block80
 	SUBQ $8, CX
-	JNZ super48
+	JNZ super79
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel47
+	JNZ panel78
 	VZEROUPPER
 	RET
 
-// func fused1MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1MXFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel50:
+panel81:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2493,7 +3097,7 @@ panel50:
 	MOVQ x+64(FP), SI
 	MOVQ xScales+72(FP), BX
 	VPXORD Z16, Z16, Z16
-block51:
+block82:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2560,26 +3164,832 @@ block51:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block51
+	JNZ block82
 	MOVQ DI, R8
 	VMOVUPS Z16, (R8)
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel50
+	JNZ panel81
 	VZEROUPPER
 	RET
 
-// func fused2Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1NVFP4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VBROADCASTI32X4 (R11), Z11
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel83:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+block84:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	VPMOVSXBW 0(R9), Y3
+	VPSLLW $7, Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS c43000000<>(SB), Z3, Z3
+	VPMOVSXBW 16(R9), Y4
+	VPSLLW $7, Y4, Y4
+	VCVTPH2PS Y4, Z4
+	VMULPS c43000000<>(SB), Z4, Z4
+	VPBROADCASTD 16(BX), Z15
+	VPBROADCASTD 20(BX), Z16
+	VMOVDQU32 cfffff800<>(SB), Z7
+	VMOVDQU32 cfffff800<>(SB), Z8
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 16(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 20(SI), Z0, Z16
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 24(SI), Z0, Z16
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 28(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS Z8, Z4, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS Z3, Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VFMADD231PS Z4, Z16, Z15
+	VFMADD231PS.BCST 0(BX), Z15, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	ADDQ $32, R9
+	DECQ CX
+	JNZ block84
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel83
+	VZEROUPPER
+	RET
+
+// func fused1MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX2AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+panel85:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super86:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block87:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	ADDQ $160, R15
+	CMPQ 24(R11), $1
+	JLT f3289
+	JEQ f1688
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales90
+f1688:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales90
+f3289:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales90:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $128, R8
+	DECQ R12
+	JNZ block87
+	SUBQ 16(R11), CX
+	JNZ super86
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel85
+	VZEROUPPER
+	RET
+
+// func fused1MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX3AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+	VMOVDQU32 c04040404<>(SB), Z13
+panel91:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super92:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block93:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	ADDQ $224, R15
+	CMPQ 24(R11), $1
+	JLT f3295
+	JEQ f1694
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales96
+f1694:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales96
+f3295:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales96:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 128(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $5, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $192, R8
+	DECQ R12
+	JNZ block93
+	SUBQ 16(R11), CX
+	JNZ super92
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel91
+	VZEROUPPER
+	RET
+
+// func fused1MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel97:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super98:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block99:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	CMPQ 24(R11), $1
+	JLT f32101
+	JEQ f16100
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales102
+f16100:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales102
+f32101:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales102:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	DECQ R12
+	JNZ block99
+	SUBQ 16(R11), CX
+	JNZ super98
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel97
+	VZEROUPPER
+	RET
+
+// func fused1MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX5AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c10101010<>(SB), Z13
+panel103:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super104:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block105:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	ADDQ $352, R15
+	CMPQ 24(R11), $1
+	JLT f32107
+	JEQ f16106
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales108
+f16106:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales108
+f32107:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales108:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $320, R8
+	DECQ R12
+	JNZ block105
+	SUBQ 16(R11), CX
+	JNZ super104
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel103
+	VZEROUPPER
+	RET
+
+// func fused1MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX6AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c30303030<>(SB), Z13
+panel109:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super110:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block111:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	ADDQ $416, R15
+	CMPQ 24(R11), $1
+	JLT f32113
+	JEQ f16112
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales114
+f16112:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales114
+f32113:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales114:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 320(R8), Z10
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $4, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z10, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $384, R8
+	DECQ R12
+	JNZ block111
+	SUBQ 16(R11), CX
+	JNZ super110
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel109
+	VZEROUPPER
+	RET
+
+// func fused1MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX8AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+panel115:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z16, Z16, Z16
+super116:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block117:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	PREFETCHT1 4544(R15)
+	PREFETCHT0 448(R15)
+	PREFETCHT1 4608(R15)
+	PREFETCHT0 512(R15)
+	ADDQ $544, R15
+	CMPQ 24(R11), $1
+	JLT f32119
+	JEQ f16118
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales120
+f16118:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales120
+f32119:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales120:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VMOVDQU32 64(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VMOVDQU32 128(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VMOVDQU32 192(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VMOVDQU32 256(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VMOVDQU32 320(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VMOVDQU32 384(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VMOVDQU32 448(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z16
+	VFMADD231PS.BCST 8(BX), Z5, Z16
+	VFMADD231PS.BCST 4(BX), Z7, Z16
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $512, R8
+	DECQ R12
+	JNZ block117
+	SUBQ 16(R11), CX
+	JNZ super116
+	MOVQ DI, R8
+	VMOVUPS Z16, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel115
+	VZEROUPPER
+	RET
+
+// func fused2Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel52:
+panel121:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2589,7 +3999,7 @@ panel52:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block53:
+block122:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2662,7 +4072,7 @@ block53:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block53
+	JNZ block122
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -2670,20 +4080,20 @@ block53:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel52
+	JNZ panel121
 	VZEROUPPER
 	RET
 
-// func fused2Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel54:
+panel123:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2693,7 +4103,7 @@ panel54:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block55:
+block124:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2768,7 +4178,7 @@ block55:
 	ADDQ $256, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block55
+	JNZ block124
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -2776,21 +4186,21 @@ block55:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel54
+	JNZ panel123
 	VZEROUPPER
 	RET
 
-// func fused2Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel56:
+panel125:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2800,7 +4210,7 @@ panel56:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block57:
+block126:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -2891,7 +4301,7 @@ block57:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block57
+	JNZ block126
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -2899,21 +4309,21 @@ block57:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel56
+	JNZ panel125
 	VZEROUPPER
 	RET
 
-// func fused2Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel58:
+panel127:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -2923,7 +4333,7 @@ panel58:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block59:
+block128:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3016,7 +4426,7 @@ block59:
 	ADDQ $320, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block59
+	JNZ block128
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -3024,19 +4434,19 @@ block59:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel58
+	JNZ panel127
 	VZEROUPPER
 	RET
 
-// func fused2Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q8_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
-panel60:
+panel129:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3046,7 +4456,7 @@ panel60:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block61:
+block130:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3117,7 +4527,7 @@ block61:
 	ADDQ $512, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block61
+	JNZ block130
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -3125,20 +4535,20 @@ block61:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel60
+	JNZ panel129
 	VZEROUPPER
 	RET
 
-// func fused2Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q2_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c03030303<>(SB), Z12
-panel62:
+panel131:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3148,11 +4558,11 @@ panel62:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
-super63:
+super132:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block64:
+block133:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3261,9 +4671,9 @@ block64:
 	ADDQ $128, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block64
+	JNZ block133
 	SUBQ $8, CX
-	JNZ super63
+	JNZ super132
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -3271,21 +4681,21 @@ block64:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel62
+	JNZ panel131
 	VZEROUPPER
 	RET
 
-// func fused2Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q3_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c03030303<>(SB), Z12
 	VMOVDQU32 c04040404<>(SB), Z13
-panel65:
+panel134:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3295,11 +4705,11 @@ panel65:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
-super66:
+super135:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block67:
+block136:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3403,9 +4813,9 @@ block67:
 	ADDQ $192, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block67
+	JNZ block136
 	SUBQ $8, CX
-	JNZ super66
+	JNZ super135
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -3413,20 +4823,20 @@ block67:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel65
+	JNZ panel134
 	VZEROUPPER
 	RET
 
-// func fused2Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel68:
+panel137:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3436,11 +4846,11 @@ panel68:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-super69:
+super138:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block70:
+block139:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3522,9 +4932,9 @@ block70:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block70
+	JNZ block139
 	SUBQ $8, CX
-	JNZ super69
+	JNZ super138
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -3532,21 +4942,21 @@ block70:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel68
+	JNZ panel137
 	VZEROUPPER
 	RET
 
-// func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel71:
+panel140:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3556,11 +4966,11 @@ panel71:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-super72:
+super141:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block73:
+block142:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3660,9 +5070,9 @@ block73:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block73
+	JNZ block142
 	SUBQ $8, CX
-	JNZ super72
+	JNZ super141
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -3670,21 +5080,21 @@ block73:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel71
+	JNZ panel140
 	VZEROUPPER
 	RET
 
-// func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q6_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c30303030<>(SB), Z13
-panel74:
+panel143:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3694,11 +5104,11 @@ panel74:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
-super75:
+super144:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block76:
+block145:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3808,9 +5218,9 @@ block76:
 	ADDQ $384, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block76
+	JNZ block145
 	SUBQ $8, CX
-	JNZ super75
+	JNZ super144
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -3818,21 +5228,21 @@ block76:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel74
+	JNZ panel143
 	VZEROUPPER
 	RET
 
-// func fused2IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2IQ4_NLAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel77:
+panel146:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3842,7 +5252,7 @@ panel77:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block78:
+block147:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -3921,7 +5331,7 @@ block78:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block78
+	JNZ block147
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -3929,21 +5339,21 @@ block78:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel77
+	JNZ panel146
 	VZEROUPPER
 	RET
 
-// func fused2IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2IQ4_XSAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel79:
+panel148:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -3953,11 +5363,11 @@ panel79:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-super80:
+super149:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block81:
+block150:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4039,9 +5449,9 @@ block81:
 	ADDQ $256, R8
 	ADDQ $16, R9
 	DECQ R12
-	JNZ block81
+	JNZ block150
 	SUBQ $8, CX
-	JNZ super80
+	JNZ super149
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -4049,21 +5459,21 @@ block81:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel79
+	JNZ panel148
 	VZEROUPPER
 	RET
 
-// func fused2MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2MXFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel82:
+panel151:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4073,7 +5483,7 @@ panel82:
 	MOVQ xScales+72(FP), BX
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
-block83:
+block152:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4153,7 +5563,7 @@ block83:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block83
+	JNZ block152
 	MOVQ DI, R8
 	VMOVUPS Z17, (R8)
 	ADDQ stride+8(FP), R8
@@ -4161,20 +5571,947 @@ block83:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel82
+	JNZ panel151
 	VZEROUPPER
 	RET
 
-// func fused4Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2NVFP4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VBROADCASTI32X4 (R11), Z11
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel153:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+block154:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	VPMOVSXBW 0(R9), Y3
+	VPSLLW $7, Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS c43000000<>(SB), Z3, Z3
+	VPMOVSXBW 16(R9), Y4
+	VPSLLW $7, Y4, Y4
+	VCVTPH2PS Y4, Z4
+	VMULPS c43000000<>(SB), Z4, Z4
+	VPBROADCASTD 16(BX), Z15
+	VPBROADCASTD 20(BX), Z16
+	VPBROADCASTD 40(BX), Z17
+	VPBROADCASTD 44(BX), Z18
+	VMOVDQU32 cfffff800<>(SB), Z7
+	VMOVDQU32 cfffff800<>(SB), Z8
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z17
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 16(SI), Z0, Z16
+	VPDPBUSD.BCST 48(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z17
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 20(SI), Z0, Z16
+	VPDPBUSD.BCST 52(SI), Z0, Z18
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z17
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 24(SI), Z0, Z16
+	VPDPBUSD.BCST 56(SI), Z0, Z18
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z17
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 28(SI), Z0, Z16
+	VPDPBUSD.BCST 60(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS Z8, Z4, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS Z3, Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VFMADD231PS Z4, Z16, Z15
+	VFMADD231PS.BCST 0(BX), Z15, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z17, Z17
+	VMULPS Z3, Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VFMADD231PS Z4, Z18, Z17
+	VFMADD231PS.BCST 24(BX), Z17, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	ADDQ $32, R9
+	DECQ CX
+	JNZ block154
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel153
+	VZEROUPPER
+	RET
+
+// func fused2MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX2AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+panel155:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super156:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block157:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	ADDQ $160, R15
+	CMPQ 24(R11), $1
+	JLT f32159
+	JEQ f16158
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales160
+f16158:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales160
+f32159:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales160:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $128, R8
+	DECQ R12
+	JNZ block157
+	SUBQ 16(R11), CX
+	JNZ super156
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel155
+	VZEROUPPER
+	RET
+
+// func fused2MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX3AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+	VMOVDQU32 c04040404<>(SB), Z13
+panel161:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super162:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block163:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	ADDQ $224, R15
+	CMPQ 24(R11), $1
+	JLT f32165
+	JEQ f16164
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales166
+f16164:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales166
+f32165:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales166:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 128(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $5, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $192, R8
+	DECQ R12
+	JNZ block163
+	SUBQ 16(R11), CX
+	JNZ super162
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel161
+	VZEROUPPER
+	RET
+
+// func fused2MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel167:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super168:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block169:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	CMPQ 24(R11), $1
+	JLT f32171
+	JEQ f16170
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales172
+f16170:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales172
+f32171:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales172:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	DECQ R12
+	JNZ block169
+	SUBQ 16(R11), CX
+	JNZ super168
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel167
+	VZEROUPPER
+	RET
+
+// func fused2MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX5AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c10101010<>(SB), Z13
+panel173:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super174:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block175:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	ADDQ $352, R15
+	CMPQ 24(R11), $1
+	JLT f32177
+	JEQ f16176
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales178
+f16176:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales178
+f32177:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales178:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $320, R8
+	DECQ R12
+	JNZ block175
+	SUBQ 16(R11), CX
+	JNZ super174
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel173
+	VZEROUPPER
+	RET
+
+// func fused2MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX6AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c30303030<>(SB), Z13
+panel179:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super180:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block181:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	ADDQ $416, R15
+	CMPQ 24(R11), $1
+	JLT f32183
+	JEQ f16182
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales184
+f16182:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales184
+f32183:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales184:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 320(R8), Z10
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $4, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z10, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $384, R8
+	DECQ R12
+	JNZ block181
+	SUBQ 16(R11), CX
+	JNZ super180
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel179
+	VZEROUPPER
+	RET
+
+// func fused2MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX8AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+panel185:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+super186:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block187:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	PREFETCHT1 4544(R15)
+	PREFETCHT0 448(R15)
+	PREFETCHT1 4608(R15)
+	PREFETCHT0 512(R15)
+	ADDQ $544, R15
+	CMPQ 24(R11), $1
+	JLT f32189
+	JEQ f16188
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales190
+f16188:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales190
+f32189:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales190:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VMOVDQU32 64(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VMOVDQU32 128(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VMOVDQU32 192(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VMOVDQU32 256(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VMOVDQU32 320(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VMOVDQU32 384(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VMOVDQU32 448(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z17
+	VFMADD231PS.BCST 8(BX), Z5, Z17
+	VFMADD231PS.BCST 4(BX), Z7, Z17
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z18
+	VFMADD231PS.BCST 32(BX), Z5, Z18
+	VFMADD231PS.BCST 28(BX), Z7, Z18
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $512, R8
+	DECQ R12
+	JNZ block187
+	SUBQ 16(R11), CX
+	JNZ super186
+	MOVQ DI, R8
+	VMOVUPS Z17, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z18, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel185
+	VZEROUPPER
+	RET
+
+// func fused4Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q4_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel84:
+panel191:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4186,7 +6523,7 @@ panel84:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block85:
+block192:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4287,7 +6624,7 @@ block85:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block85
+	JNZ block192
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -4299,20 +6636,20 @@ block85:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel84
+	JNZ panel191
 	VZEROUPPER
 	RET
 
-// func fused4Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q4_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel86:
+panel193:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4324,7 +6661,7 @@ panel86:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block87:
+block194:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4427,7 +6764,7 @@ block87:
 	ADDQ $256, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block87
+	JNZ block194
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -4439,21 +6776,21 @@ block87:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel86
+	JNZ panel193
 	VZEROUPPER
 	RET
 
-// func fused4Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q5_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel88:
+panel195:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4465,7 +6802,7 @@ panel88:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block89:
+block196:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4584,7 +6921,7 @@ block89:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block89
+	JNZ block196
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -4596,21 +6933,21 @@ block89:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel88
+	JNZ panel195
 	VZEROUPPER
 	RET
 
-// func fused4Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q5_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel90:
+panel197:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4622,7 +6959,7 @@ panel90:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block91:
+block198:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4743,7 +7080,7 @@ block91:
 	ADDQ $320, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block91
+	JNZ block198
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -4755,19 +7092,19 @@ block91:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel90
+	JNZ panel197
 	VZEROUPPER
 	RET
 
-// func fused4Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q8_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
-panel92:
+panel199:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4779,7 +7116,7 @@ panel92:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block93:
+block200:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -4876,7 +7213,7 @@ block93:
 	ADDQ $512, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block93
+	JNZ block200
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -4888,20 +7225,20 @@ block93:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel92
+	JNZ panel199
 	VZEROUPPER
 	RET
 
-// func fused4Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q2_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c03030303<>(SB), Z12
-panel94:
+panel201:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -4913,11 +7250,11 @@ panel94:
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
-super95:
+super202:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block96:
+block203:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5070,9 +7407,9 @@ block96:
 	ADDQ $128, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block96
+	JNZ block203
 	SUBQ $8, CX
-	JNZ super95
+	JNZ super202
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -5084,22 +7421,22 @@ block96:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel94
+	JNZ panel201
 	VZEROUPPER
 	RET
 
-// func fused4Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q3_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c7c7c7c7c<>(SB), Z11
 	VMOVDQU32 c03030303<>(SB), Z12
 	VMOVDQU32 c04040404<>(SB), Z13
-panel97:
+panel204:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5111,11 +7448,11 @@ panel97:
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
-super98:
+super205:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block99:
+block206:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5255,9 +7592,9 @@ block99:
 	ADDQ $192, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block99
+	JNZ block206
 	SUBQ $8, CX
-	JNZ super98
+	JNZ super205
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -5269,20 +7606,20 @@ block99:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel97
+	JNZ panel204
 	VZEROUPPER
 	RET
 
-// func fused4Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q4_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel100:
+panel207:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5294,11 +7631,11 @@ panel100:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-super101:
+super208:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block102:
+block209:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5408,9 +7745,9 @@ block102:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block102
+	JNZ block209
 	SUBQ $8, CX
-	JNZ super101
+	JNZ super208
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -5422,21 +7759,21 @@ block102:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel100
+	JNZ panel207
 	VZEROUPPER
 	RET
 
-// func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q5_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel103:
+panel210:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5448,11 +7785,11 @@ panel103:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-super104:
+super211:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block105:
+block212:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5580,9 +7917,9 @@ block105:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block105
+	JNZ block212
 	SUBQ $8, CX
-	JNZ super104
+	JNZ super211
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -5594,22 +7931,22 @@ block105:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel103
+	JNZ panel210
 	VZEROUPPER
 	RET
 
-// func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4Q6_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c60606060<>(SB), Z11
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c30303030<>(SB), Z13
-panel106:
+panel213:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5621,11 +7958,11 @@ panel106:
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
-super107:
+super214:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block108:
+block215:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5771,9 +8108,9 @@ block108:
 	ADDQ $384, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block108
+	JNZ block215
 	SUBQ $8, CX
-	JNZ super107
+	JNZ super214
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -5785,21 +8122,21 @@ block108:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel106
+	JNZ panel213
 	VZEROUPPER
 	RET
 
-// func fused4IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4IQ4_NLAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel109:
+panel216:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5811,7 +8148,7 @@ panel109:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block110:
+block217:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -5916,7 +8253,7 @@ block110:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block110
+	JNZ block217
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -5928,21 +8265,21 @@ block110:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel109
+	JNZ panel216
 	VZEROUPPER
 	RET
 
-// func fused4IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4IQ4_XSAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel111:
+panel218:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -5954,11 +8291,11 @@ panel111:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-super112:
+super219:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block113:
+block220:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -6066,9 +8403,9 @@ block113:
 	ADDQ $256, R8
 	ADDQ $16, R9
 	DECQ R12
-	JNZ block113
+	JNZ block220
 	SUBQ $8, CX
-	JNZ super112
+	JNZ super219
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -6080,21 +8417,21 @@ block113:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel111
+	JNZ panel218
 	VZEROUPPER
 	RET
 
-// func fused4MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused4MXFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel114:
+panel221:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -6106,7 +8443,7 @@ panel114:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
-block115:
+block222:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -6212,7 +8549,7 @@ block115:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block115
+	JNZ block222
 	MOVQ DI, R8
 	VMOVUPS Z19, (R8)
 	ADDQ stride+8(FP), R8
@@ -6224,21 +8561,1190 @@ block115:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel114
+	JNZ panel221
 	VZEROUPPER
 	RET
 
-// func fused8Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused4NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4NVFP4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VBROADCASTI32X4 (R11), Z11
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel223:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+block224:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	VPMOVSXBW 0(R9), Y3
+	VPSLLW $7, Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS c43000000<>(SB), Z3, Z3
+	VPMOVSXBW 16(R9), Y4
+	VPSLLW $7, Y4, Y4
+	VCVTPH2PS Y4, Z4
+	VMULPS c43000000<>(SB), Z4, Z4
+	VPBROADCASTD 16(BX), Z15
+	VPBROADCASTD 20(BX), Z16
+	VPBROADCASTD 40(BX), Z17
+	VPBROADCASTD 44(BX), Z18
+	VPBROADCASTD 64(BX), Z19
+	VPBROADCASTD 68(BX), Z20
+	VPBROADCASTD 88(BX), Z21
+	VPBROADCASTD 92(BX), Z22
+	VMOVDQU32 cfffff800<>(SB), Z7
+	VMOVDQU32 cfffff800<>(SB), Z8
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z17
+	VPDPBUSD.BCST 64(SI), Z0, Z19
+	VPDPBUSD.BCST 96(SI), Z0, Z21
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 16(SI), Z0, Z16
+	VPDPBUSD.BCST 48(SI), Z0, Z18
+	VPDPBUSD.BCST 80(SI), Z0, Z20
+	VPDPBUSD.BCST 112(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z17
+	VPDPBUSD.BCST 68(SI), Z0, Z19
+	VPDPBUSD.BCST 100(SI), Z0, Z21
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 20(SI), Z0, Z16
+	VPDPBUSD.BCST 52(SI), Z0, Z18
+	VPDPBUSD.BCST 84(SI), Z0, Z20
+	VPDPBUSD.BCST 116(SI), Z0, Z22
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z17
+	VPDPBUSD.BCST 72(SI), Z0, Z19
+	VPDPBUSD.BCST 104(SI), Z0, Z21
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 24(SI), Z0, Z16
+	VPDPBUSD.BCST 56(SI), Z0, Z18
+	VPDPBUSD.BCST 88(SI), Z0, Z20
+	VPDPBUSD.BCST 120(SI), Z0, Z22
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z17
+	VPDPBUSD.BCST 76(SI), Z0, Z19
+	VPDPBUSD.BCST 108(SI), Z0, Z21
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSHUFB Z0, Z11, Z0
+	VPDPBUSD Z14, Z0, Z8
+	VPDPBUSD.BCST 28(SI), Z0, Z16
+	VPDPBUSD.BCST 60(SI), Z0, Z18
+	VPDPBUSD.BCST 92(SI), Z0, Z20
+	VPDPBUSD.BCST 124(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS Z8, Z4, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS Z3, Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VFMADD231PS Z4, Z16, Z15
+	VFMADD231PS.BCST 0(BX), Z15, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z17, Z17
+	VMULPS Z3, Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VFMADD231PS Z4, Z18, Z17
+	VFMADD231PS.BCST 24(BX), Z17, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z19, Z19
+	VMULPS Z3, Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VFMADD231PS Z4, Z20, Z19
+	VFMADD231PS.BCST 48(BX), Z19, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z21, Z21
+	VMULPS Z3, Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VFMADD231PS Z4, Z22, Z21
+	VFMADD231PS.BCST 72(BX), Z21, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	ADDQ $32, R9
+	DECQ CX
+	JNZ block224
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel223
+	VZEROUPPER
+	RET
+
+// func fused4MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX2AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+panel225:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super226:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block227:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	ADDQ $160, R15
+	CMPQ 24(R11), $1
+	JLT f32229
+	JEQ f16228
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales230
+f16228:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales230
+f32229:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales230:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $128, R8
+	DECQ R12
+	JNZ block227
+	SUBQ 16(R11), CX
+	JNZ super226
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel225
+	VZEROUPPER
+	RET
+
+// func fused4MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX3AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+	VMOVDQU32 c04040404<>(SB), Z13
+panel231:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super232:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block233:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	ADDQ $224, R15
+	CMPQ 24(R11), $1
+	JLT f32235
+	JEQ f16234
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales236
+f16234:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales236
+f32235:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales236:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 128(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $5, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $192, R8
+	DECQ R12
+	JNZ block233
+	SUBQ 16(R11), CX
+	JNZ super232
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel231
+	VZEROUPPER
+	RET
+
+// func fused4MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel237:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super238:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block239:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	CMPQ 24(R11), $1
+	JLT f32241
+	JEQ f16240
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales242
+f16240:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales242
+f32241:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales242:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	DECQ R12
+	JNZ block239
+	SUBQ 16(R11), CX
+	JNZ super238
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel237
+	VZEROUPPER
+	RET
+
+// func fused4MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX5AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c10101010<>(SB), Z13
+panel243:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super244:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block245:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	ADDQ $352, R15
+	CMPQ 24(R11), $1
+	JLT f32247
+	JEQ f16246
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales248
+f16246:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales248
+f32247:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales248:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $320, R8
+	DECQ R12
+	JNZ block245
+	SUBQ 16(R11), CX
+	JNZ super244
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel243
+	VZEROUPPER
+	RET
+
+// func fused4MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX6AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c30303030<>(SB), Z13
+panel249:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super250:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block251:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	ADDQ $416, R15
+	CMPQ 24(R11), $1
+	JLT f32253
+	JEQ f16252
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales254
+f16252:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales254
+f32253:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales254:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 320(R8), Z10
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $4, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z10, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $384, R8
+	DECQ R12
+	JNZ block251
+	SUBQ 16(R11), CX
+	JNZ super250
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel249
+	VZEROUPPER
+	RET
+
+// func fused4MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused4MLX8AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+panel255:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+super256:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block257:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	PREFETCHT1 4544(R15)
+	PREFETCHT0 448(R15)
+	PREFETCHT1 4608(R15)
+	PREFETCHT0 512(R15)
+	ADDQ $544, R15
+	CMPQ 24(R11), $1
+	JLT f32259
+	JEQ f16258
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales260
+f16258:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales260
+f32259:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales260:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VMOVDQU32 64(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VMOVDQU32 128(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VMOVDQU32 192(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VMOVDQU32 256(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VMOVDQU32 320(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VMOVDQU32 384(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VMOVDQU32 448(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z19
+	VFMADD231PS.BCST 8(BX), Z5, Z19
+	VFMADD231PS.BCST 4(BX), Z7, Z19
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z20
+	VFMADD231PS.BCST 32(BX), Z5, Z20
+	VFMADD231PS.BCST 28(BX), Z7, Z20
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z21
+	VFMADD231PS.BCST 56(BX), Z5, Z21
+	VFMADD231PS.BCST 52(BX), Z7, Z21
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z22
+	VFMADD231PS.BCST 80(BX), Z5, Z22
+	VFMADD231PS.BCST 76(BX), Z7, Z22
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $512, R8
+	DECQ R12
+	JNZ block257
+	SUBQ 16(R11), CX
+	JNZ super256
+	MOVQ DI, R8
+	VMOVUPS Z19, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z20, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z21, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z22, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel255
+	VZEROUPPER
+	RET
+
+// func fused8Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q4_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c78787878<>(SB), Z11
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel116:
+panel261:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -6254,7 +9760,7 @@ panel116:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block117:
+block262:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -6411,7 +9917,7 @@ block117:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block117
+	JNZ block262
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -6431,20 +9937,20 @@ block117:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel116
+	JNZ panel261
 	VZEROUPPER
 	RET
 
-// func fused8Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q4_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel118:
+panel263:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -6460,7 +9966,7 @@ panel118:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block119:
+block264:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -6619,7 +10125,7 @@ block119:
 	ADDQ $256, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block119
+	JNZ block264
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -6639,22 +10145,22 @@ block119:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel118
+	JNZ panel263
 	VZEROUPPER
 	RET
 
-// func fused8Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q5_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c70707070<>(SB), Z11
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel120:
+panel265:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -6670,7 +10176,7 @@ panel120:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block121:
+block266:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -6845,7 +10351,7 @@ block121:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block121
+	JNZ block266
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -6865,21 +10371,21 @@ block121:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel120
+	JNZ panel265
 	VZEROUPPER
 	RET
 
-// func fused8Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q5_1AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel122:
+panel267:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -6895,7 +10401,7 @@ panel122:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block123:
+block268:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -7072,7 +10578,7 @@ block123:
 	ADDQ $320, R8
 	ADDQ $64, R9
 	DECQ CX
-	JNZ block123
+	JNZ block268
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -7092,19 +10598,19 @@ block123:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel122
+	JNZ panel267
 	VZEROUPPER
 	RET
 
-// func fused8Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q8_0AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
-panel124:
+panel269:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -7120,7 +10626,7 @@ panel124:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block125:
+block270:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -7269,7 +10775,7 @@ block125:
 	ADDQ $512, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block125
+	JNZ block270
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -7289,20 +10795,20 @@ block125:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel124
+	JNZ panel269
 	VZEROUPPER
 	RET
 
-// func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q4_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel126:
+panel271:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -7318,11 +10824,11 @@ panel126:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-super127:
+super272:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block128:
+block273:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -7488,9 +10994,9 @@ block128:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block128
+	JNZ block273
 	SUBQ $8, CX
-	JNZ super127
+	JNZ super272
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -7510,21 +11016,21 @@ block128:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel126
+	JNZ panel271
 	VZEROUPPER
 	RET
 
-// func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8Q5_KAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
 	VMOVDQU32 c10101010<>(SB), Z13
-panel129:
+panel274:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -7540,11 +11046,11 @@ panel129:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-super130:
+super275:
 	MOVQ R9, R10
 	ADDQ $64, R9
 	MOVQ $8, R12
-block131:
+block276:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -7728,9 +11234,9 @@ block131:
 	ADDQ $320, R8
 	ADDQ $32, R9
 	DECQ R12
-	JNZ block131
+	JNZ block276
 	SUBQ $8, CX
-	JNZ super130
+	JNZ super275
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -7750,21 +11256,21 @@ block131:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel129
+	JNZ panel274
 	VZEROUPPER
 	RET
 
-// func fused8IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8IQ4_NLAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel132:
+panel277:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -7780,7 +11286,7 @@ panel132:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block133:
+block278:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -7937,7 +11443,7 @@ block133:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block133
+	JNZ block278
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -7957,21 +11463,21 @@ block133:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel132
+	JNZ panel277
 	VZEROUPPER
 	RET
 
-// func fused8IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8IQ4_XSAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel134:
+panel279:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -7987,11 +11493,11 @@ panel134:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-super135:
+super280:
 	MOVQ R9, R10
 	ADDQ $32, R9
 	MOVQ $8, R12
-block136:
+block281:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -8151,9 +11657,9 @@ block136:
 	ADDQ $256, R8
 	ADDQ $16, R9
 	DECQ R12
-	JNZ block136
+	JNZ block281
 	SUBQ $8, CX
-	JNZ super135
+	JNZ super280
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -8173,21 +11679,21 @@ block136:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel134
+	JNZ panel279
 	VZEROUPPER
 	RET
 
-// func fused8MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused8MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused8MXFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), DI
 	MOVQ panel+16(FP), DX
 	MOVQ n+24(FP), R13
-	MOVQ levels+48(FP), R11
+	MOVQ params+48(FP), R11
 	MOVQ step+80(FP), AX
 	VBROADCASTI32X4 (R11), Z11
 	VMOVDQU32 c01010101<>(SB), Z14
 	VMOVDQU32 c0f0f0f0f<>(SB), Z12
-panel137:
+panel282:
 	MOVQ DX, R8
 	MOVQ DX, R9
 	ADDQ scaleOffset+40(FP), R9
@@ -8203,7 +11709,7 @@ panel137:
 	VPXORD Z28, Z28, Z28
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
-block138:
+block283:
 	PREFETCHT1 4096(R15)
 	PREFETCHT0 0(R15)
 	PREFETCHT1 4160(R15)
@@ -8361,7 +11867,7 @@ block138:
 	ADDQ $256, R8
 	ADDQ $32, R9
 	DECQ CX
-	JNZ block138
+	JNZ block283
 	MOVQ DI, R8
 	VMOVUPS Z23, (R8)
 	ADDQ stride+8(FP), R8
@@ -8381,7 +11887,1419 @@ block138:
 	ADDQ $64, DI
 	ADDQ panelBytes+32(FP), DX
 	DECQ R13
-	JNZ panel137
+	JNZ panel282
+	VZEROUPPER
+	RET
+
+// func fused8MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX2AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+panel284:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super285:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block286:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	ADDQ $160, R15
+	CMPQ 24(R11), $1
+	JLT f32288
+	JEQ f16287
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales289
+f16287:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales289
+f32288:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales289:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $128, R8
+	DECQ R12
+	JNZ block286
+	SUBQ 16(R11), CX
+	JNZ super285
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel284
+	VZEROUPPER
+	RET
+
+// func fused8MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX3AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c03030303<>(SB), Z12
+	VMOVDQU32 c04040404<>(SB), Z13
+panel290:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super291:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block292:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	ADDQ $224, R15
+	CMPQ 24(R11), $1
+	JLT f32294
+	JEQ f16293
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales295
+f16293:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales295
+f32294:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales295:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 128(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VPSRLW $2, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VPSRLW $6, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $5, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $192, R8
+	DECQ R12
+	JNZ block292
+	SUBQ 16(R11), CX
+	JNZ super291
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel290
+	VZEROUPPER
+	RET
+
+// func fused8MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX4AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+panel296:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super297:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block298:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	ADDQ $288, R15
+	CMPQ 24(R11), $1
+	JLT f32300
+	JEQ f16299
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales301
+f16299:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales301
+f32300:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales301:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $256, R8
+	DECQ R12
+	JNZ block298
+	SUBQ 16(R11), CX
+	JNZ super297
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel296
+	VZEROUPPER
+	RET
+
+// func fused8MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX5AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c10101010<>(SB), Z13
+panel302:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super303:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block304:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	ADDQ $352, R15
+	CMPQ 24(R11), $1
+	JLT f32306
+	JEQ f16305
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales307
+f16305:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales307
+f32306:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales307:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $1, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $3, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $320, R8
+	DECQ R12
+	JNZ block304
+	SUBQ 16(R11), CX
+	JNZ super303
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel302
+	VZEROUPPER
+	RET
+
+// func fused8MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX6AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+	VMOVDQU32 c0f0f0f0f<>(SB), Z12
+	VMOVDQU32 c30303030<>(SB), Z13
+panel308:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super309:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block310:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	ADDQ $416, R15
+	CMPQ 24(R11), $1
+	JLT f32312
+	JEQ f16311
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales313
+f16311:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales313
+f32312:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales313:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 256(R8), Z9
+	VMOVDQU32 320(R8), Z10
+	VMOVDQU32 0(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $4, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $4, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSLLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSLLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VMOVDQU32 128(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPTERNLOGD $0xf8, Z13, Z9, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPTERNLOGD $0xf8, Z13, Z10, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VMOVDQU32 192(R8), Z1
+	VPANDD Z12, Z1, Z0
+	VPSRLW $2, Z9, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VPSRLW $4, Z1, Z0
+	VPANDD Z12, Z0, Z0
+	VPSRLW $2, Z10, Z2
+	VPTERNLOGD $0xf8, Z13, Z2, Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $384, R8
+	DECQ R12
+	JNZ block310
+	SUBQ 16(R11), CX
+	JNZ super309
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel308
+	VZEROUPPER
+	RET
+
+// func fused8MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused8MLX8AVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), DI
+	MOVQ panel+16(FP), DX
+	MOVQ n+24(FP), R13
+	MOVQ params+48(FP), R11
+	MOVQ step+80(FP), AX
+	VMOVDQU32 c01010101<>(SB), Z14
+panel314:
+	MOVQ DX, R8
+	MOVQ DX, R9
+	ADDQ scaleOffset+40(FP), R9
+	LEAQ 1024(DX), R15
+	MOVQ blocks+56(FP), CX
+	MOVQ x+64(FP), SI
+	MOVQ xScales+72(FP), BX
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+super315:
+	MOVQ R9, R10
+	ADDQ 32(R11), R9
+	MOVQ 16(R11), R12
+block316:
+	PREFETCHT1 4096(R15)
+	PREFETCHT0 0(R15)
+	PREFETCHT1 4160(R15)
+	PREFETCHT0 64(R15)
+	PREFETCHT1 4224(R15)
+	PREFETCHT0 128(R15)
+	PREFETCHT1 4288(R15)
+	PREFETCHT0 192(R15)
+	PREFETCHT1 4352(R15)
+	PREFETCHT0 256(R15)
+	PREFETCHT1 4416(R15)
+	PREFETCHT0 320(R15)
+	PREFETCHT1 4480(R15)
+	PREFETCHT0 384(R15)
+	PREFETCHT1 4544(R15)
+	PREFETCHT0 448(R15)
+	PREFETCHT1 4608(R15)
+	PREFETCHT0 512(R15)
+	ADDQ $544, R15
+	CMPQ 24(R11), $1
+	JLT f32318
+	JEQ f16317
+	VPMOVZXWD 0(R10), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVZXWD 32(R10), Z5
+	VPSLLD $16, Z5, Z5
+	JMP scales319
+f16317:
+	VCVTPH2PS 0(R10), Z3
+	VCVTPH2PS 32(R10), Z5
+	JMP scales319
+f32318:
+	VMOVUPS 0(R10), Z3
+	VMOVUPS 64(R10), Z5
+scales319:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z7, Z7, Z7
+	VMOVDQU32 0(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 0(SI), Z0, Z15
+	VPDPBUSD.BCST 32(SI), Z0, Z16
+	VPDPBUSD.BCST 64(SI), Z0, Z17
+	VPDPBUSD.BCST 96(SI), Z0, Z18
+	VPDPBUSD.BCST 128(SI), Z0, Z19
+	VPDPBUSD.BCST 160(SI), Z0, Z20
+	VPDPBUSD.BCST 192(SI), Z0, Z21
+	VPDPBUSD.BCST 224(SI), Z0, Z22
+	VMOVDQU32 64(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 4(SI), Z0, Z15
+	VPDPBUSD.BCST 36(SI), Z0, Z16
+	VPDPBUSD.BCST 68(SI), Z0, Z17
+	VPDPBUSD.BCST 100(SI), Z0, Z18
+	VPDPBUSD.BCST 132(SI), Z0, Z19
+	VPDPBUSD.BCST 164(SI), Z0, Z20
+	VPDPBUSD.BCST 196(SI), Z0, Z21
+	VPDPBUSD.BCST 228(SI), Z0, Z22
+	VMOVDQU32 128(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 8(SI), Z0, Z15
+	VPDPBUSD.BCST 40(SI), Z0, Z16
+	VPDPBUSD.BCST 72(SI), Z0, Z17
+	VPDPBUSD.BCST 104(SI), Z0, Z18
+	VPDPBUSD.BCST 136(SI), Z0, Z19
+	VPDPBUSD.BCST 168(SI), Z0, Z20
+	VPDPBUSD.BCST 200(SI), Z0, Z21
+	VPDPBUSD.BCST 232(SI), Z0, Z22
+	VMOVDQU32 192(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 12(SI), Z0, Z15
+	VPDPBUSD.BCST 44(SI), Z0, Z16
+	VPDPBUSD.BCST 76(SI), Z0, Z17
+	VPDPBUSD.BCST 108(SI), Z0, Z18
+	VPDPBUSD.BCST 140(SI), Z0, Z19
+	VPDPBUSD.BCST 172(SI), Z0, Z20
+	VPDPBUSD.BCST 204(SI), Z0, Z21
+	VPDPBUSD.BCST 236(SI), Z0, Z22
+	VMOVDQU32 256(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 16(SI), Z0, Z15
+	VPDPBUSD.BCST 48(SI), Z0, Z16
+	VPDPBUSD.BCST 80(SI), Z0, Z17
+	VPDPBUSD.BCST 112(SI), Z0, Z18
+	VPDPBUSD.BCST 144(SI), Z0, Z19
+	VPDPBUSD.BCST 176(SI), Z0, Z20
+	VPDPBUSD.BCST 208(SI), Z0, Z21
+	VPDPBUSD.BCST 240(SI), Z0, Z22
+	VMOVDQU32 320(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 20(SI), Z0, Z15
+	VPDPBUSD.BCST 52(SI), Z0, Z16
+	VPDPBUSD.BCST 84(SI), Z0, Z17
+	VPDPBUSD.BCST 116(SI), Z0, Z18
+	VPDPBUSD.BCST 148(SI), Z0, Z19
+	VPDPBUSD.BCST 180(SI), Z0, Z20
+	VPDPBUSD.BCST 212(SI), Z0, Z21
+	VPDPBUSD.BCST 244(SI), Z0, Z22
+	VMOVDQU32 384(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 24(SI), Z0, Z15
+	VPDPBUSD.BCST 56(SI), Z0, Z16
+	VPDPBUSD.BCST 88(SI), Z0, Z17
+	VPDPBUSD.BCST 120(SI), Z0, Z18
+	VPDPBUSD.BCST 152(SI), Z0, Z19
+	VPDPBUSD.BCST 184(SI), Z0, Z20
+	VPDPBUSD.BCST 216(SI), Z0, Z21
+	VPDPBUSD.BCST 248(SI), Z0, Z22
+	VMOVDQU32 448(R8), Z0
+	VPDPBUSD Z14, Z0, Z7
+	VPDPBUSD.BCST 28(SI), Z0, Z15
+	VPDPBUSD.BCST 60(SI), Z0, Z16
+	VPDPBUSD.BCST 92(SI), Z0, Z17
+	VPDPBUSD.BCST 124(SI), Z0, Z18
+	VPDPBUSD.BCST 156(SI), Z0, Z19
+	VPDPBUSD.BCST 188(SI), Z0, Z20
+	VPDPBUSD.BCST 220(SI), Z0, Z21
+	VPDPBUSD.BCST 252(SI), Z0, Z22
+	VCVTDQ2PS Z7, Z7
+	VMULPS Z3, Z7, Z7
+	VFMADD231PS c42000000<>(SB), Z5, Z7
+	VCVTDQ2PS Z15, Z15
+	VMULPS.BCST 0(BX), Z3, Z2
+	VFMADD231PS Z2, Z15, Z23
+	VFMADD231PS.BCST 8(BX), Z5, Z23
+	VFMADD231PS.BCST 4(BX), Z7, Z23
+	VCVTDQ2PS Z16, Z16
+	VMULPS.BCST 24(BX), Z3, Z2
+	VFMADD231PS Z2, Z16, Z24
+	VFMADD231PS.BCST 32(BX), Z5, Z24
+	VFMADD231PS.BCST 28(BX), Z7, Z24
+	VCVTDQ2PS Z17, Z17
+	VMULPS.BCST 48(BX), Z3, Z2
+	VFMADD231PS Z2, Z17, Z25
+	VFMADD231PS.BCST 56(BX), Z5, Z25
+	VFMADD231PS.BCST 52(BX), Z7, Z25
+	VCVTDQ2PS Z18, Z18
+	VMULPS.BCST 72(BX), Z3, Z2
+	VFMADD231PS Z2, Z18, Z26
+	VFMADD231PS.BCST 80(BX), Z5, Z26
+	VFMADD231PS.BCST 76(BX), Z7, Z26
+	VCVTDQ2PS Z19, Z19
+	VMULPS.BCST 96(BX), Z3, Z2
+	VFMADD231PS Z2, Z19, Z27
+	VFMADD231PS.BCST 104(BX), Z5, Z27
+	VFMADD231PS.BCST 100(BX), Z7, Z27
+	VCVTDQ2PS Z20, Z20
+	VMULPS.BCST 120(BX), Z3, Z2
+	VFMADD231PS Z2, Z20, Z28
+	VFMADD231PS.BCST 128(BX), Z5, Z28
+	VFMADD231PS.BCST 124(BX), Z7, Z28
+	VCVTDQ2PS Z21, Z21
+	VMULPS.BCST 144(BX), Z3, Z2
+	VFMADD231PS Z2, Z21, Z29
+	VFMADD231PS.BCST 152(BX), Z5, Z29
+	VFMADD231PS.BCST 148(BX), Z7, Z29
+	VCVTDQ2PS Z22, Z22
+	VMULPS.BCST 168(BX), Z3, Z2
+	VFMADD231PS Z2, Z22, Z30
+	VFMADD231PS.BCST 176(BX), Z5, Z30
+	VFMADD231PS.BCST 172(BX), Z7, Z30
+	ADDQ AX, SI
+	ADDQ AX, BX
+	ADDQ $512, R8
+	DECQ R12
+	JNZ block316
+	SUBQ 16(R11), CX
+	JNZ super315
+	MOVQ DI, R8
+	VMOVUPS Z23, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z24, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z25, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z26, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z27, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z28, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z29, (R8)
+	ADDQ stride+8(FP), R8
+	VMOVUPS Z30, (R8)
+	ADDQ $64, DI
+	ADDQ panelBytes+32(FP), DX
+	DECQ R13
+	JNZ panel314
 	VZEROUPPER
 	RET
 
@@ -8393,9 +13311,9 @@ TEXT ·dotSignedAVX512(SB), NOSPLIT, $0-72
 	MOVQ xScales+40(FP), R10
 	MOVQ step+48(FP), R11
 	MOVQ rows+56(FP), R12
-next139:
+next320:
 	CMPQ R12, $12
-	JLT fewer141
+	JLT fewer322
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
@@ -8409,7 +13327,7 @@ next139:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	CMPQ first+64(FP), $0
-	JNE start142
+	JNE start323
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z15
 	ADDQ R8, AX
@@ -8434,12 +13352,12 @@ next139:
 	VMOVUPS 0(AX), Z25
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z26
-start142:
+start323:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block143:
+block324:
 	VMOVUPS 512(BX), Z27
 	VMOVUPS 768(BX), Z28
 	VPBROADCASTD 12(DI), Z3
@@ -8610,7 +13528,7 @@ block143:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block143
+	JNZ block324
 	MOVQ DX, AX
 	VMOVUPS Z15, 0(AX)
 	ADDQ R8, AX
@@ -8650,10 +13568,10 @@ block143:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $12, R12
-	JMP next139
-fewer141:
+	JMP next320
+fewer322:
 	CMPQ R12, $8
-	JLT fewer144
+	JLT fewer325
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
@@ -8663,7 +13581,7 @@ fewer141:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	CMPQ first+64(FP), $0
-	JNE start145
+	JNE start326
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z11
 	ADDQ R8, AX
@@ -8680,12 +13598,12 @@ fewer141:
 	VMOVUPS 0(AX), Z17
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z18
-start145:
+start326:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block146:
+block327:
 	VMOVUPS 512(BX), Z19
 	VMOVUPS 768(BX), Z20
 	VPBROADCASTD 12(DI), Z3
@@ -8804,7 +13722,7 @@ block146:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block146
+	JNZ block327
 	MOVQ DX, AX
 	VMOVUPS Z11, 0(AX)
 	ADDQ R8, AX
@@ -8832,16 +13750,16 @@ block146:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next139
-fewer144:
+	JMP next320
+fewer325:
 	CMPQ R12, $4
-	JLT fewer147
+	JLT fewer328
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	CMPQ first+64(FP), $0
-	JNE start148
+	JNE start329
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z7
 	ADDQ R8, AX
@@ -8850,12 +13768,12 @@ fewer144:
 	VMOVUPS 0(AX), Z9
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z10
-start148:
+start329:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block149:
+block330:
 	VMOVUPS 512(BX), Z11
 	VMOVUPS 768(BX), Z12
 	VPBROADCASTD 12(DI), Z3
@@ -8922,7 +13840,7 @@ block149:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block149
+	JNZ block330
 	MOVQ DX, AX
 	VMOVUPS Z7, 0(AX)
 	ADDQ R8, AX
@@ -8938,24 +13856,24 @@ block149:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next139
-fewer147:
+	JMP next320
+fewer328:
 	CMPQ R12, $2
-	JLT fewer150
+	JLT fewer331
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	CMPQ first+64(FP), $0
-	JNE start151
+	JNE start332
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z5
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z6
-start151:
+start332:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block152:
+block333:
 	VMOVUPS 512(BX), Z7
 	VMOVUPS 768(BX), Z8
 	VPBROADCASTD 12(DI), Z3
@@ -8996,7 +13914,7 @@ block152:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block152
+	JNZ block333
 	MOVQ DX, AX
 	VMOVUPS Z5, 0(AX)
 	ADDQ R8, AX
@@ -9006,21 +13924,21 @@ block152:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next139
-fewer150:
+	JMP next320
+fewer331:
 	CMPQ R12, $1
-	JLT fewer153
+	JLT fewer334
 	VPXORD Z4, Z4, Z4
 	CMPQ first+64(FP), $0
-	JNE start154
+	JNE start335
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z4
-start154:
+start335:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block155:
+block336:
 	VMOVUPS 512(BX), Z5
 	VMOVUPS 768(BX), Z6
 	VPBROADCASTD 12(DI), Z3
@@ -9048,16 +13966,16 @@ block155:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block155
+	JNZ block336
 	MOVQ DX, AX
 	VMOVUPS Z4, 0(AX)
 	ADDQ $32, R9
 	ADDQ $24, R10
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next139
-fewer153:
-done140:
+	JMP next320
+fewer334:
+done321:
 	VZEROUPPER
 	RET
 
@@ -9069,9 +13987,9 @@ TEXT ·dotAffineAVX512(SB), NOSPLIT, $0-72
 	MOVQ xScales+40(FP), R10
 	MOVQ step+48(FP), R11
 	MOVQ rows+56(FP), R12
-next156:
+next337:
 	CMPQ R12, $12
-	JLT fewer158
+	JLT fewer339
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
@@ -9085,7 +14003,7 @@ next156:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	CMPQ first+64(FP), $0
-	JNE start159
+	JNE start340
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z15
 	ADDQ R8, AX
@@ -9110,12 +14028,12 @@ next156:
 	VMOVUPS 0(AX), Z25
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z26
-start159:
+start340:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block160:
+block341:
 	VMOVUPS 512(BX), Z27
 	VMOVUPS 768(BX), Z28
 	VMOVUPS 640(BX), Z29
@@ -9299,7 +14217,7 @@ block160:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block160
+	JNZ block341
 	MOVQ DX, AX
 	VMOVUPS Z15, 0(AX)
 	ADDQ R8, AX
@@ -9339,10 +14257,10 @@ block160:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $12, R12
-	JMP next156
-fewer158:
+	JMP next337
+fewer339:
 	CMPQ R12, $8
-	JLT fewer161
+	JLT fewer342
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
@@ -9352,7 +14270,7 @@ fewer158:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	CMPQ first+64(FP), $0
-	JNE start162
+	JNE start343
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z11
 	ADDQ R8, AX
@@ -9369,12 +14287,12 @@ fewer158:
 	VMOVUPS 0(AX), Z17
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z18
-start162:
+start343:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block163:
+block344:
 	VMOVUPS 512(BX), Z19
 	VMOVUPS 768(BX), Z20
 	VMOVUPS 640(BX), Z21
@@ -9502,7 +14420,7 @@ block163:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block163
+	JNZ block344
 	MOVQ DX, AX
 	VMOVUPS Z11, 0(AX)
 	ADDQ R8, AX
@@ -9530,16 +14448,16 @@ block163:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next156
-fewer161:
+	JMP next337
+fewer342:
 	CMPQ R12, $4
-	JLT fewer164
+	JLT fewer345
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	CMPQ first+64(FP), $0
-	JNE start165
+	JNE start346
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z7
 	ADDQ R8, AX
@@ -9548,12 +14466,12 @@ fewer161:
 	VMOVUPS 0(AX), Z9
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z10
-start165:
+start346:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block166:
+block347:
 	VMOVUPS 512(BX), Z11
 	VMOVUPS 768(BX), Z12
 	VMOVUPS 640(BX), Z13
@@ -9625,7 +14543,7 @@ block166:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block166
+	JNZ block347
 	MOVQ DX, AX
 	VMOVUPS Z7, 0(AX)
 	ADDQ R8, AX
@@ -9641,24 +14559,24 @@ block166:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next156
-fewer164:
+	JMP next337
+fewer345:
 	CMPQ R12, $2
-	JLT fewer167
+	JLT fewer348
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	CMPQ first+64(FP), $0
-	JNE start168
+	JNE start349
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z5
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z6
-start168:
+start349:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block169:
+block350:
 	VMOVUPS 512(BX), Z7
 	VMOVUPS 768(BX), Z8
 	VMOVUPS 640(BX), Z9
@@ -9702,7 +14620,7 @@ block169:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block169
+	JNZ block350
 	MOVQ DX, AX
 	VMOVUPS Z5, 0(AX)
 	ADDQ R8, AX
@@ -9712,21 +14630,21 @@ block169:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next156
-fewer167:
+	JMP next337
+fewer348:
 	CMPQ R12, $1
-	JLT fewer170
+	JLT fewer351
 	VPXORD Z4, Z4, Z4
 	CMPQ first+64(FP), $0
-	JNE start171
+	JNE start352
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z4
-start171:
+start352:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block172:
+block353:
 	VMOVUPS 512(BX), Z5
 	VMOVUPS 768(BX), Z6
 	VMOVUPS 640(BX), Z7
@@ -9756,16 +14674,16 @@ block172:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block172
+	JNZ block353
 	MOVQ DX, AX
 	VMOVUPS Z4, 0(AX)
 	ADDQ $32, R9
 	ADDQ $24, R10
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next156
-fewer170:
-done157:
+	JMP next337
+fewer351:
+done338:
 	VZEROUPPER
 	RET
 
@@ -9777,9 +14695,9 @@ TEXT ·dotSigned16AVX512(SB), NOSPLIT, $0-72
 	MOVQ xScales+40(FP), R10
 	MOVQ step+48(FP), R11
 	MOVQ rows+56(FP), R12
-next173:
+next354:
 	CMPQ R12, $8
-	JLT fewer175
+	JLT fewer356
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
@@ -9789,7 +14707,7 @@ next173:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	CMPQ first+64(FP), $0
-	JNE start176
+	JNE start357
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z19
 	ADDQ R8, AX
@@ -9806,12 +14724,12 @@ next173:
 	VMOVUPS 0(AX), Z25
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z26
-start176:
+start357:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block177:
+block358:
 	VMOVUPS 512(BX), Z27
 	VMOVUPS 768(BX), Z28
 	VMOVUPS 576(BX), Z29
@@ -9955,7 +14873,7 @@ block177:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block177
+	JNZ block358
 	MOVQ DX, AX
 	VMOVUPS Z19, 0(AX)
 	ADDQ R8, AX
@@ -9983,16 +14901,16 @@ block177:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next173
-fewer175:
+	JMP next354
+fewer356:
 	CMPQ R12, $4
-	JLT fewer178
+	JLT fewer359
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	CMPQ first+64(FP), $0
-	JNE start179
+	JNE start360
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z11
 	ADDQ R8, AX
@@ -10001,12 +14919,12 @@ fewer175:
 	VMOVUPS 0(AX), Z13
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z14
-start179:
+start360:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block180:
+block361:
 	VMOVUPS 512(BX), Z15
 	VMOVUPS 768(BX), Z16
 	VMOVUPS 576(BX), Z17
@@ -10086,7 +15004,7 @@ block180:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block180
+	JNZ block361
 	MOVQ DX, AX
 	VMOVUPS Z11, 0(AX)
 	ADDQ R8, AX
@@ -10102,24 +15020,24 @@ block180:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next173
-fewer178:
+	JMP next354
+fewer359:
 	CMPQ R12, $2
-	JLT fewer181
+	JLT fewer362
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	CMPQ first+64(FP), $0
-	JNE start182
+	JNE start363
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z7
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z8
-start182:
+start363:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block183:
+block364:
 	VMOVUPS 512(BX), Z9
 	VMOVUPS 768(BX), Z10
 	VMOVUPS 576(BX), Z11
@@ -10167,7 +15085,7 @@ block183:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block183
+	JNZ block364
 	MOVQ DX, AX
 	VMOVUPS Z7, 0(AX)
 	ADDQ R8, AX
@@ -10177,21 +15095,21 @@ block183:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next173
-fewer181:
+	JMP next354
+fewer362:
 	CMPQ R12, $1
-	JLT fewer184
+	JLT fewer365
 	VPXORD Z5, Z5, Z5
 	CMPQ first+64(FP), $0
-	JNE start185
+	JNE start366
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z5
-start185:
+start366:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block186:
+block367:
 	VMOVUPS 512(BX), Z6
 	VMOVUPS 768(BX), Z7
 	VMOVUPS 576(BX), Z8
@@ -10223,16 +15141,16 @@ block186:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block186
+	JNZ block367
 	MOVQ DX, AX
 	VMOVUPS Z5, 0(AX)
 	ADDQ $32, R9
 	ADDQ $24, R10
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next173
-fewer184:
-done174:
+	JMP next354
+fewer365:
+done355:
 	VZEROUPPER
 	RET
 
@@ -10244,9 +15162,9 @@ TEXT ·dotAffine16AVX512(SB), NOSPLIT, $0-72
 	MOVQ xScales+40(FP), R10
 	MOVQ step+48(FP), R11
 	MOVQ rows+56(FP), R12
-next187:
+next368:
 	CMPQ R12, $8
-	JLT fewer189
+	JLT fewer370
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
@@ -10256,7 +15174,7 @@ next187:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	CMPQ first+64(FP), $0
-	JNE start190
+	JNE start371
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z19
 	ADDQ R8, AX
@@ -10273,12 +15191,12 @@ next187:
 	VMOVUPS 0(AX), Z25
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z26
-start190:
+start371:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block191:
+block372:
 	VMOVUPS 512(BX), Z27
 	VMOVUPS 768(BX), Z28
 	VMOVUPS 640(BX), Z29
@@ -10472,7 +15390,7 @@ block191:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block191
+	JNZ block372
 	MOVQ DX, AX
 	VMOVUPS Z19, 0(AX)
 	ADDQ R8, AX
@@ -10500,16 +15418,16 @@ block191:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next187
-fewer189:
+	JMP next368
+fewer370:
 	CMPQ R12, $4
-	JLT fewer192
+	JLT fewer373
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	CMPQ first+64(FP), $0
-	JNE start193
+	JNE start374
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z11
 	ADDQ R8, AX
@@ -10518,12 +15436,12 @@ fewer189:
 	VMOVUPS 0(AX), Z13
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z14
-start193:
+start374:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block194:
+block375:
 	VMOVUPS 512(BX), Z15
 	VMOVUPS 768(BX), Z16
 	VMOVUPS 640(BX), Z17
@@ -10629,7 +15547,7 @@ block194:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block194
+	JNZ block375
 	MOVQ DX, AX
 	VMOVUPS Z11, 0(AX)
 	ADDQ R8, AX
@@ -10645,24 +15563,24 @@ block194:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next187
-fewer192:
+	JMP next368
+fewer373:
 	CMPQ R12, $2
-	JLT fewer195
+	JLT fewer376
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	CMPQ first+64(FP), $0
-	JNE start196
+	JNE start377
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z7
 	ADDQ R8, AX
 	VMOVUPS 0(AX), Z8
-start196:
+start377:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block197:
+block378:
 	VMOVUPS 512(BX), Z9
 	VMOVUPS 768(BX), Z10
 	VMOVUPS 640(BX), Z11
@@ -10724,7 +15642,7 @@ block197:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block197
+	JNZ block378
 	MOVQ DX, AX
 	VMOVUPS Z7, 0(AX)
 	ADDQ R8, AX
@@ -10734,21 +15652,21 @@ block197:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next187
-fewer195:
+	JMP next368
+fewer376:
 	CMPQ R12, $1
-	JLT fewer198
+	JLT fewer379
 	VPXORD Z5, Z5, Z5
 	CMPQ first+64(FP), $0
-	JNE start199
+	JNE start380
 	MOVQ DX, AX
 	VMOVUPS 0(AX), Z5
-start199:
+start380:
 	MOVQ recs+16(FP), BX
 	MOVQ n+24(FP), CX
 	MOVQ R9, SI
 	MOVQ R10, DI
-block200:
+block381:
 	VMOVUPS 512(BX), Z6
 	VMOVUPS 768(BX), Z7
 	VMOVUPS 640(BX), Z8
@@ -10788,16 +15706,16 @@ block200:
 	ADDQ R11, SI
 	ADDQ R11, DI
 	DECQ CX
-	JNZ block200
+	JNZ block381
 	MOVQ DX, AX
 	VMOVUPS Z5, 0(AX)
 	ADDQ $32, R9
 	ADDQ $24, R10
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next187
-fewer198:
-done188:
+	JMP next368
+fewer379:
+done369:
 	VZEROUPPER
 	RET
 
@@ -10808,15 +15726,15 @@ TEXT ·dotFloatF32AVX512(SB), NOSPLIT, $0-72
 	MOVQ x+48(FP), R9
 	MOVQ step+56(FP), R11
 	MOVQ rows+64(FP), R12
-next201:
+next382:
 	CMPQ R12, $12
-	JLT fewer203
+	JLT fewer384
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels204:
+panels385:
 	CMPQ R13, $2
-	JLT fewer205
+	JLT fewer386
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -10845,7 +15763,7 @@ panels204:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk206:
+chunk387:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VBROADCASTSS 0(SI), Z2
@@ -11454,10 +16372,10 @@ chunk206:
 	VBROADCASTSS 764(SI), Z2
 	VFMADD231PS Z2, Z0, Z25
 	VFMADD231PS Z2, Z1, Z26
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk206
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk387
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -11504,11 +16422,11 @@ chunk206:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels204
-fewer205:
-panels207:
+	JMP panels385
+fewer386:
+panels388:
 	CMPQ R13, $1
-	JLT fewer208
+	JLT fewer389
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -11524,7 +16442,7 @@ panels207:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk209:
+chunk390:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -11733,10 +16651,10 @@ chunk209:
 	VFMADD231PS.BCST 636(SI), Z0, Z11
 	VFMADD231PS.BCST 700(SI), Z0, Z12
 	VFMADD231PS.BCST 764(SI), Z0, Z13
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk209
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk390
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -11771,8 +16689,8 @@ chunk209:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels207
-fewer208:
+	JMP panels388
+fewer389:
 	ADDQ $768, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -11787,16 +16705,16 @@ fewer208:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $12, R12
-	JMP next201
-fewer203:
+	JMP next382
+fewer384:
 	CMPQ R12, $8
-	JLT fewer210
+	JLT fewer391
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels211:
+panels392:
 	CMPQ R13, $2
-	JLT fewer212
+	JLT fewer393
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -11817,7 +16735,7 @@ panels211:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk213:
+chunk394:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VBROADCASTSS 0(SI), Z2
@@ -12234,10 +17152,10 @@ chunk213:
 	VBROADCASTSS 508(SI), Z2
 	VFMADD231PS Z2, Z0, Z17
 	VFMADD231PS Z2, Z1, Z18
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk213
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk394
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -12272,11 +17190,11 @@ chunk213:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels211
-fewer212:
-panels214:
+	JMP panels392
+fewer393:
+panels395:
 	CMPQ R13, $1
-	JLT fewer215
+	JLT fewer396
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -12288,7 +17206,7 @@ panels214:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk216:
+chunk397:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -12433,10 +17351,10 @@ chunk216:
 	VFMADD231PS.BCST 380(SI), Z0, Z7
 	VFMADD231PS.BCST 444(SI), Z0, Z8
 	VFMADD231PS.BCST 508(SI), Z0, Z9
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk216
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk397
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -12463,8 +17381,8 @@ chunk216:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels214
-fewer215:
+	JMP panels395
+fewer396:
 	ADDQ $512, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -12475,16 +17393,16 @@ fewer215:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next201
-fewer210:
+	JMP next382
+fewer391:
 	CMPQ R12, $4
-	JLT fewer217
+	JLT fewer398
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels218:
+panels399:
 	CMPQ R13, $4
-	JLT fewer219
+	JLT fewer400
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -12506,7 +17424,7 @@ panels218:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk220:
+chunk401:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VMOVUPS 0(BX)(AX*2), Z2
@@ -12891,10 +17809,10 @@ chunk220:
 	VFMADD231PS Z4, Z1, Z18
 	VFMADD231PS Z4, Z2, Z19
 	VFMADD231PS Z4, Z3, Z20
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk220
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk401
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -12925,11 +17843,11 @@ chunk220:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels218
-fewer219:
-panels221:
+	JMP panels399
+fewer400:
+panels402:
 	CMPQ R13, $1
-	JLT fewer222
+	JLT fewer403
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -12937,7 +17855,7 @@ panels221:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk223:
+chunk404:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -13018,10 +17936,10 @@ chunk223:
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
 	VFMADD231PS.BCST 252(SI), Z0, Z5
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk223
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk404
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -13040,24 +17958,24 @@ chunk223:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels221
-fewer222:
+	JMP panels402
+fewer403:
 	ADDQ $256, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next201
-fewer217:
+	JMP next382
+fewer398:
 	CMPQ R12, $3
-	JLT fewer224
+	JLT fewer405
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels225:
+panels406:
 	CMPQ R13, $4
-	JLT fewer226
+	JLT fewer407
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -13075,7 +17993,7 @@ panels225:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk227:
+chunk408:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VMOVUPS 0(BX)(AX*2), Z2
@@ -13380,10 +18298,10 @@ chunk227:
 	VFMADD231PS Z4, Z1, Z14
 	VFMADD231PS Z4, Z2, Z15
 	VFMADD231PS Z4, Z3, Z16
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk227
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk408
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -13409,18 +18327,18 @@ chunk227:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels225
-fewer226:
-panels228:
+	JMP panels406
+fewer407:
+panels409:
 	CMPQ R13, $1
-	JLT fewer229
+	JLT fewer410
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk230:
+chunk411:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -13485,10 +18403,10 @@ chunk230:
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk230
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk411
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -13505,23 +18423,23 @@ chunk230:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels228
-fewer229:
+	JMP panels409
+fewer410:
 	ADDQ $192, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $3, R12
-	JMP next201
-fewer224:
+	JMP next382
+fewer405:
 	CMPQ R12, $2
-	JLT fewer231
+	JLT fewer412
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels232:
+panels413:
 	CMPQ R13, $4
-	JLT fewer233
+	JLT fewer414
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -13535,7 +18453,7 @@ panels232:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk234:
+chunk415:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VMOVUPS 0(BX)(AX*2), Z2
@@ -13760,10 +18678,10 @@ chunk234:
 	VFMADD231PS Z4, Z1, Z10
 	VFMADD231PS Z4, Z2, Z11
 	VFMADD231PS Z4, Z3, Z12
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk234
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk415
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -13784,17 +18702,17 @@ chunk234:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels232
-fewer233:
-panels235:
+	JMP panels413
+fewer414:
+panels416:
 	CMPQ R13, $1
-	JLT fewer236
+	JLT fewer417
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk237:
+chunk418:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -13843,10 +18761,10 @@ chunk237:
 	VMOVUPS 960(BX), Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk237
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk418
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -13861,22 +18779,22 @@ chunk237:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels235
-fewer236:
+	JMP panels416
+fewer417:
 	ADDQ $128, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next201
-fewer231:
+	JMP next382
+fewer412:
 	CMPQ R12, $1
-	JLT fewer238
+	JLT fewer419
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels239:
+panels420:
 	CMPQ R13, $4
-	JLT fewer240
+	JLT fewer421
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -13886,7 +18804,7 @@ panels239:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk241:
+chunk422:
 	VMOVUPS 0(BX), Z0
 	VMOVUPS 0(BX)(AX*1), Z1
 	VMOVUPS 0(BX)(AX*2), Z2
@@ -14031,10 +18949,10 @@ chunk241:
 	VFMADD231PS Z4, Z1, Z6
 	VFMADD231PS Z4, Z2, Z7
 	VFMADD231PS Z4, Z3, Z8
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk241
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk422
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -14050,16 +18968,16 @@ chunk241:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels239
-fewer240:
-panels242:
+	JMP panels420
+fewer421:
+panels423:
 	CMPQ R13, $1
-	JLT fewer243
+	JLT fewer424
 	VXORPS Z2, Z2, Z2
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk244:
+chunk425:
 	VMOVUPS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VMOVUPS 64(BX), Z0
@@ -14092,10 +19010,10 @@ chunk244:
 	VFMADD231PS.BCST 56(SI), Z0, Z2
 	VMOVUPS 960(BX), Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
-	ADDQ $1024, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk244
+	ADDQ $1024, BX
+	SUBQ $1, CX
+	JNZ chunk425
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	MOVQ panelBytes+24(FP), AX
@@ -14108,14 +19026,14 @@ chunk244:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels242
-fewer243:
+	JMP panels423
+fewer424:
 	ADDQ $64, R9
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next201
-fewer238:
-done202:
+	JMP next382
+fewer419:
+done383:
 	VZEROUPPER
 	RET
 
@@ -14126,15 +19044,15 @@ TEXT ·dotFloatF16AVX512(SB), NOSPLIT, $0-72
 	MOVQ x+48(FP), R9
 	MOVQ step+56(FP), R11
 	MOVQ rows+64(FP), R12
-next245:
+next426:
 	CMPQ R12, $12
-	JLT fewer247
+	JLT fewer428
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels248:
+panels429:
 	CMPQ R13, $2
-	JLT fewer249
+	JLT fewer430
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -14163,7 +19081,7 @@ panels248:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk250:
+chunk431:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VBROADCASTSS 0(SI), Z2
@@ -14772,10 +19690,10 @@ chunk250:
 	VBROADCASTSS 764(SI), Z2
 	VFMADD231PS Z2, Z0, Z25
 	VFMADD231PS Z2, Z1, Z26
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk250
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk431
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -14822,11 +19740,11 @@ chunk250:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels248
-fewer249:
-panels251:
+	JMP panels429
+fewer430:
+panels432:
 	CMPQ R13, $1
-	JLT fewer252
+	JLT fewer433
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -14842,7 +19760,7 @@ panels251:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk253:
+chunk434:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -15051,10 +19969,10 @@ chunk253:
 	VFMADD231PS.BCST 636(SI), Z0, Z11
 	VFMADD231PS.BCST 700(SI), Z0, Z12
 	VFMADD231PS.BCST 764(SI), Z0, Z13
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk253
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk434
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -15089,8 +20007,8 @@ chunk253:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels251
-fewer252:
+	JMP panels432
+fewer433:
 	ADDQ $768, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -15105,16 +20023,16 @@ fewer252:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $12, R12
-	JMP next245
-fewer247:
+	JMP next426
+fewer428:
 	CMPQ R12, $8
-	JLT fewer254
+	JLT fewer435
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels255:
+panels436:
 	CMPQ R13, $2
-	JLT fewer256
+	JLT fewer437
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -15135,7 +20053,7 @@ panels255:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk257:
+chunk438:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VBROADCASTSS 0(SI), Z2
@@ -15552,10 +20470,10 @@ chunk257:
 	VBROADCASTSS 508(SI), Z2
 	VFMADD231PS Z2, Z0, Z17
 	VFMADD231PS Z2, Z1, Z18
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk257
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk438
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -15590,11 +20508,11 @@ chunk257:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels255
-fewer256:
-panels258:
+	JMP panels436
+fewer437:
+panels439:
 	CMPQ R13, $1
-	JLT fewer259
+	JLT fewer440
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -15606,7 +20524,7 @@ panels258:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk260:
+chunk441:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -15751,10 +20669,10 @@ chunk260:
 	VFMADD231PS.BCST 380(SI), Z0, Z7
 	VFMADD231PS.BCST 444(SI), Z0, Z8
 	VFMADD231PS.BCST 508(SI), Z0, Z9
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk260
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk441
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -15781,8 +20699,8 @@ chunk260:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels258
-fewer259:
+	JMP panels439
+fewer440:
 	ADDQ $512, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -15793,16 +20711,16 @@ fewer259:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next245
-fewer254:
+	JMP next426
+fewer435:
 	CMPQ R12, $4
-	JLT fewer261
+	JLT fewer442
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels262:
+panels443:
 	CMPQ R13, $4
-	JLT fewer263
+	JLT fewer444
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -15824,7 +20742,7 @@ panels262:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk264:
+chunk445:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VCVTPH2PS 0(BX)(AX*2), Z2
@@ -16209,10 +21127,10 @@ chunk264:
 	VFMADD231PS Z4, Z1, Z18
 	VFMADD231PS Z4, Z2, Z19
 	VFMADD231PS Z4, Z3, Z20
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk264
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk445
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -16243,11 +21161,11 @@ chunk264:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels262
-fewer263:
-panels265:
+	JMP panels443
+fewer444:
+panels446:
 	CMPQ R13, $1
-	JLT fewer266
+	JLT fewer447
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -16255,7 +21173,7 @@ panels265:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk267:
+chunk448:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -16336,10 +21254,10 @@ chunk267:
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
 	VFMADD231PS.BCST 252(SI), Z0, Z5
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk267
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk448
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -16358,24 +21276,24 @@ chunk267:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels265
-fewer266:
+	JMP panels446
+fewer447:
 	ADDQ $256, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next245
-fewer261:
+	JMP next426
+fewer442:
 	CMPQ R12, $3
-	JLT fewer268
+	JLT fewer449
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels269:
+panels450:
 	CMPQ R13, $4
-	JLT fewer270
+	JLT fewer451
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -16393,7 +21311,7 @@ panels269:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk271:
+chunk452:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VCVTPH2PS 0(BX)(AX*2), Z2
@@ -16698,10 +21616,10 @@ chunk271:
 	VFMADD231PS Z4, Z1, Z14
 	VFMADD231PS Z4, Z2, Z15
 	VFMADD231PS Z4, Z3, Z16
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk271
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk452
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -16727,18 +21645,18 @@ chunk271:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels269
-fewer270:
-panels272:
+	JMP panels450
+fewer451:
+panels453:
 	CMPQ R13, $1
-	JLT fewer273
+	JLT fewer454
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk274:
+chunk455:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -16803,10 +21721,10 @@ chunk274:
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk274
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk455
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -16823,23 +21741,23 @@ chunk274:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels272
-fewer273:
+	JMP panels453
+fewer454:
 	ADDQ $192, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $3, R12
-	JMP next245
-fewer268:
+	JMP next426
+fewer449:
 	CMPQ R12, $2
-	JLT fewer275
+	JLT fewer456
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels276:
+panels457:
 	CMPQ R13, $4
-	JLT fewer277
+	JLT fewer458
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -16853,7 +21771,7 @@ panels276:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk278:
+chunk459:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VCVTPH2PS 0(BX)(AX*2), Z2
@@ -17078,10 +21996,10 @@ chunk278:
 	VFMADD231PS Z4, Z1, Z10
 	VFMADD231PS Z4, Z2, Z11
 	VFMADD231PS Z4, Z3, Z12
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk278
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk459
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -17102,17 +22020,17 @@ chunk278:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels276
-fewer277:
-panels279:
+	JMP panels457
+fewer458:
+panels460:
 	CMPQ R13, $1
-	JLT fewer280
+	JLT fewer461
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk281:
+chunk462:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VFMADD231PS.BCST 64(SI), Z0, Z3
@@ -17161,10 +22079,10 @@ chunk281:
 	VCVTPH2PS 480(BX), Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk281
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk462
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -17179,22 +22097,22 @@ chunk281:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels279
-fewer280:
+	JMP panels460
+fewer461:
 	ADDQ $128, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next245
-fewer275:
+	JMP next426
+fewer456:
 	CMPQ R12, $1
-	JLT fewer282
+	JLT fewer463
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels283:
+panels464:
 	CMPQ R13, $4
-	JLT fewer284
+	JLT fewer465
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -17204,7 +22122,7 @@ panels283:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk285:
+chunk466:
 	VCVTPH2PS 0(BX), Z0
 	VCVTPH2PS 0(BX)(AX*1), Z1
 	VCVTPH2PS 0(BX)(AX*2), Z2
@@ -17349,10 +22267,10 @@ chunk285:
 	VFMADD231PS Z4, Z1, Z6
 	VFMADD231PS Z4, Z2, Z7
 	VFMADD231PS Z4, Z3, Z8
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk285
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk466
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -17368,16 +22286,16 @@ chunk285:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels283
-fewer284:
-panels286:
+	JMP panels464
+fewer465:
+panels467:
 	CMPQ R13, $1
-	JLT fewer287
+	JLT fewer468
 	VXORPS Z2, Z2, Z2
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk288:
+chunk469:
 	VCVTPH2PS 0(BX), Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
 	VCVTPH2PS 32(BX), Z0
@@ -17410,10 +22328,10 @@ chunk288:
 	VFMADD231PS.BCST 56(SI), Z0, Z2
 	VCVTPH2PS 480(BX), Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk288
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk469
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	MOVQ panelBytes+24(FP), AX
@@ -17426,14 +22344,14 @@ chunk288:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels286
-fewer287:
+	JMP panels467
+fewer468:
 	ADDQ $64, R9
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next245
-fewer282:
-done246:
+	JMP next426
+fewer463:
+done427:
 	VZEROUPPER
 	RET
 
@@ -17444,15 +22362,15 @@ TEXT ·dotFloatBF16AVX512(SB), NOSPLIT, $0-72
 	MOVQ x+48(FP), R9
 	MOVQ step+56(FP), R11
 	MOVQ rows+64(FP), R12
-next289:
+next470:
 	CMPQ R12, $12
-	JLT fewer291
+	JLT fewer472
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels292:
+panels473:
 	CMPQ R13, $2
-	JLT fewer293
+	JLT fewer474
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -17481,7 +22399,7 @@ panels292:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk294:
+chunk475:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -18122,10 +23040,10 @@ chunk294:
 	VBROADCASTSS 764(SI), Z2
 	VFMADD231PS Z2, Z0, Z25
 	VFMADD231PS Z2, Z1, Z26
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk294
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk475
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -18172,11 +23090,11 @@ chunk294:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels292
-fewer293:
-panels295:
+	JMP panels473
+fewer474:
+panels476:
 	CMPQ R13, $1
-	JLT fewer296
+	JLT fewer477
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -18192,7 +23110,7 @@ panels295:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk297:
+chunk478:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -18417,10 +23335,10 @@ chunk297:
 	VFMADD231PS.BCST 636(SI), Z0, Z11
 	VFMADD231PS.BCST 700(SI), Z0, Z12
 	VFMADD231PS.BCST 764(SI), Z0, Z13
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk297
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk478
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -18455,8 +23373,8 @@ chunk297:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels295
-fewer296:
+	JMP panels476
+fewer477:
 	ADDQ $768, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -18471,16 +23389,16 @@ fewer296:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $12, R12
-	JMP next289
-fewer291:
+	JMP next470
+fewer472:
 	CMPQ R12, $8
-	JLT fewer298
+	JLT fewer479
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels299:
+panels480:
 	CMPQ R13, $2
-	JLT fewer300
+	JLT fewer481
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
@@ -18501,7 +23419,7 @@ panels299:
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
-chunk301:
+chunk482:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -18950,10 +23868,10 @@ chunk301:
 	VBROADCASTSS 508(SI), Z2
 	VFMADD231PS Z2, Z0, Z17
 	VFMADD231PS Z2, Z1, Z18
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk301
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk482
 	MOVQ DI, AX
 	VMOVUPS Z3, 0(AX)
 	VMOVUPS Z4, 64(AX)
@@ -18988,11 +23906,11 @@ chunk301:
 	MOVQ AX, R10
 	ADDQ $128, DI
 	SUBQ $2, R13
-	JMP panels299
-fewer300:
-panels302:
+	JMP panels480
+fewer481:
+panels483:
 	CMPQ R13, $1
-	JLT fewer303
+	JLT fewer484
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -19004,7 +23922,7 @@ panels302:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk304:
+chunk485:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -19165,10 +24083,10 @@ chunk304:
 	VFMADD231PS.BCST 380(SI), Z0, Z7
 	VFMADD231PS.BCST 444(SI), Z0, Z8
 	VFMADD231PS.BCST 508(SI), Z0, Z9
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk304
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk485
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -19195,8 +24113,8 @@ chunk304:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels302
-fewer303:
+	JMP panels483
+fewer484:
 	ADDQ $512, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
@@ -19207,16 +24125,16 @@ fewer303:
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $8, R12
-	JMP next289
-fewer298:
+	JMP next470
+fewer479:
 	CMPQ R12, $4
-	JLT fewer305
+	JLT fewer486
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels306:
+panels487:
 	CMPQ R13, $4
-	JLT fewer307
+	JLT fewer488
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -19238,7 +24156,7 @@ panels306:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk308:
+chunk489:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -19687,10 +24605,10 @@ chunk308:
 	VFMADD231PS Z4, Z1, Z18
 	VFMADD231PS Z4, Z2, Z19
 	VFMADD231PS Z4, Z3, Z20
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk308
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk489
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -19721,11 +24639,11 @@ chunk308:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels306
-fewer307:
-panels309:
+	JMP panels487
+fewer488:
+panels490:
 	CMPQ R13, $1
-	JLT fewer310
+	JLT fewer491
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
@@ -19733,7 +24651,7 @@ panels309:
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk311:
+chunk492:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -19830,10 +24748,10 @@ chunk311:
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
 	VFMADD231PS.BCST 252(SI), Z0, Z5
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk311
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk492
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -19852,24 +24770,24 @@ chunk311:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels309
-fewer310:
+	JMP panels490
+fewer491:
 	ADDQ $256, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $4, R12
-	JMP next289
-fewer305:
+	JMP next470
+fewer486:
 	CMPQ R12, $3
-	JLT fewer312
+	JLT fewer493
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels313:
+panels494:
 	CMPQ R13, $4
-	JLT fewer314
+	JLT fewer495
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -19887,7 +24805,7 @@ panels313:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk315:
+chunk496:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -20256,10 +25174,10 @@ chunk315:
 	VFMADD231PS Z4, Z1, Z14
 	VFMADD231PS Z4, Z2, Z15
 	VFMADD231PS Z4, Z3, Z16
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk315
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk496
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -20285,18 +25203,18 @@ chunk315:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels313
-fewer314:
-panels316:
+	JMP panels494
+fewer495:
+panels497:
 	CMPQ R13, $1
-	JLT fewer317
+	JLT fewer498
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk318:
+chunk499:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -20377,10 +25295,10 @@ chunk318:
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
 	VFMADD231PS.BCST 188(SI), Z0, Z4
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk318
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk499
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -20397,23 +25315,23 @@ chunk318:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels316
-fewer317:
+	JMP panels497
+fewer498:
 	ADDQ $192, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $3, R12
-	JMP next289
-fewer312:
+	JMP next470
+fewer493:
 	CMPQ R12, $2
-	JLT fewer319
+	JLT fewer500
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels320:
+panels501:
 	CMPQ R13, $4
-	JLT fewer321
+	JLT fewer502
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -20427,7 +25345,7 @@ panels320:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk322:
+chunk503:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -20716,10 +25634,10 @@ chunk322:
 	VFMADD231PS Z4, Z1, Z10
 	VFMADD231PS Z4, Z2, Z11
 	VFMADD231PS Z4, Z3, Z12
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk322
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk503
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -20740,17 +25658,17 @@ chunk322:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels320
-fewer321:
-panels323:
+	JMP panels501
+fewer502:
+panels504:
 	CMPQ R13, $1
-	JLT fewer324
+	JLT fewer505
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk325:
+chunk506:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -20815,10 +25733,10 @@ chunk325:
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
 	VFMADD231PS.BCST 124(SI), Z0, Z3
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk325
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk506
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	ADDQ R8, AX
@@ -20833,22 +25751,22 @@ chunk325:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels323
-fewer324:
+	JMP panels504
+fewer505:
 	ADDQ $128, R9
 	ADDQ R8, DX
 	ADDQ R8, DX
 	SUBQ $2, R12
-	JMP next289
-fewer319:
+	JMP next470
+fewer500:
 	CMPQ R12, $1
-	JLT fewer326
+	JLT fewer507
 	MOVQ DX, DI
 	MOVQ panel+16(FP), R10
 	MOVQ panels+32(FP), R13
-panels327:
+panels508:
 	CMPQ R13, $4
-	JLT fewer328
+	JLT fewer509
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
@@ -20858,7 +25776,7 @@ panels327:
 	MOVQ chunks+40(FP), CX
 	MOVQ panelBytes+24(FP), AX
 	LEAQ (AX)(AX*2), R10
-chunk329:
+chunk510:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VPMOVZXWD 0(BX)(AX*1), Z1
@@ -21067,10 +25985,10 @@ chunk329:
 	VFMADD231PS Z4, Z1, Z6
 	VFMADD231PS Z4, Z2, Z7
 	VFMADD231PS Z4, Z3, Z8
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk329
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk510
 	MOVQ DI, AX
 	VMOVUPS Z5, 0(AX)
 	VMOVUPS Z6, 64(AX)
@@ -21086,16 +26004,16 @@ chunk329:
 	MOVQ AX, R10
 	ADDQ $256, DI
 	SUBQ $4, R13
-	JMP panels327
-fewer328:
-panels330:
+	JMP panels508
+fewer509:
+panels511:
 	CMPQ R13, $1
-	JLT fewer331
+	JLT fewer512
 	VXORPS Z2, Z2, Z2
 	MOVQ R10, BX
 	MOVQ R9, SI
 	MOVQ chunks+40(FP), CX
-chunk332:
+chunk513:
 	VPMOVZXWD 0(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 0(SI), Z0, Z2
@@ -21144,10 +26062,10 @@ chunk332:
 	VPMOVZXWD 480(BX), Z0
 	VPSLLD $16, Z0, Z0
 	VFMADD231PS.BCST 60(SI), Z0, Z2
-	ADDQ $512, BX
 	ADDQ R11, SI
-	DECQ CX
-	JNZ chunk332
+	ADDQ $512, BX
+	SUBQ $1, CX
+	JNZ chunk513
 	MOVQ DI, AX
 	VMOVUPS Z2, 0(AX)
 	MOVQ panelBytes+24(FP), AX
@@ -21160,14 +26078,9380 @@ chunk332:
 	MOVQ AX, R10
 	ADDQ $64, DI
 	SUBQ $1, R13
-	JMP panels330
-fewer331:
+	JMP panels511
+fewer512:
 	ADDQ $64, R9
 	ADDQ R8, DX
 	SUBQ $1, R12
-	JMP next289
-fewer326:
-done290:
+	JMP next470
+fewer507:
+done471:
+	VZEROUPPER
+	RET
+
+// func dotFloatMXFP8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+TEXT ·dotFloatMXFP8AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ stride+8(FP), R8
+	MOVQ x+48(FP), R9
+	MOVQ step+56(FP), R11
+	MOVQ rows+64(FP), R12
+next514:
+	CMPQ R12, $12
+	JLT fewer516
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels517:
+	CMPQ R13, $2
+	JLT fewer518
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	VXORPS Z24, Z24, Z24
+	VXORPS Z25, Z25, Z25
+	VXORPS Z26, Z26, Z26
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+chunk519:
+	VPMOVZXWD 0(BX), Z27
+	VPSLLD $16, Z27, Z27
+	VPMOVZXWD 0(BX)(AX*1), Z28
+	VPSLLD $16, Z28, Z28
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 0(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 64(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 128(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 192(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 256(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 320(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 384(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 448(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 512(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 576(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 640(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 704(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 4(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 68(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 132(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 196(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 260(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 324(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 388(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 452(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 516(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 580(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 644(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 708(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 8(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 72(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 136(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 200(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 264(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 328(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 392(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 456(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 520(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 584(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 648(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 712(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 12(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 76(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 140(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 204(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 268(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 332(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 396(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 460(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 524(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 588(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 652(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 716(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 16(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 80(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 144(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 208(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 272(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 336(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 400(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 464(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 528(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 592(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 656(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 720(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 20(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 84(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 148(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 212(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 276(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 340(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 404(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 468(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 532(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 596(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 660(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 724(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 24(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 88(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 152(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 216(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 280(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 344(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 408(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 472(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 536(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 600(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 664(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 728(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 28(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 92(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 156(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 220(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 284(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 348(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 412(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 476(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 540(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 604(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 668(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 732(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 32(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 96(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 160(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 224(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 288(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 352(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 416(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 480(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 544(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 608(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 672(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 736(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 36(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 100(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 164(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 228(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 292(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 356(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 420(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 484(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 548(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 612(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 676(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 740(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 40(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 104(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 168(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 232(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 296(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 360(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 424(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 488(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 552(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 616(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 680(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 744(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 44(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 108(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 172(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 236(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 300(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 364(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 428(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 492(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 556(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 620(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 684(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 748(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 48(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 112(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 176(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 240(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 304(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 368(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 432(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 496(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 560(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 624(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 688(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 752(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 52(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 116(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 180(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 244(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 308(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 372(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 436(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 500(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 564(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 628(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 692(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 756(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 56(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 120(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 184(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 248(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 312(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 376(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 440(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 504(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 568(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 632(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 696(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 760(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 60(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 124(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 188(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 252(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 316(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 380(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 444(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 508(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 572(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 636(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 700(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 764(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 0(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 64(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 128(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 192(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 256(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 320(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 384(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 448(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 512(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 576(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 640(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 704(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 4(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 68(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 132(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 196(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 260(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 324(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 388(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 452(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 516(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 580(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 644(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 708(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 8(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 72(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 136(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 200(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 264(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 328(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 392(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 456(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 520(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 584(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 648(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 712(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 12(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 76(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 140(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 204(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 268(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 332(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 396(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 460(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 524(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 588(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 652(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 716(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 16(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 80(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 144(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 208(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 272(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 336(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 400(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 464(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 528(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 592(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 656(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 720(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 20(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 84(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 148(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 212(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 276(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 340(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 404(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 468(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 532(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 596(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 660(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 724(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 24(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 88(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 152(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 216(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 280(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 344(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 408(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 472(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 536(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 600(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 664(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 728(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 28(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 92(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 156(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 220(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 284(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 348(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 412(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 476(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 540(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 604(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 668(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 732(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 32(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 96(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 160(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 224(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 288(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 352(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 416(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 480(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 544(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 608(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 672(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 736(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 36(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 100(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 164(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 228(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 292(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 356(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 420(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 484(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 548(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 612(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 676(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 740(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 40(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 104(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 168(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 232(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 296(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 360(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 424(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 488(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 552(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 616(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 680(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 744(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 44(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 108(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 172(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 236(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 300(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 364(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 428(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 492(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 556(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 620(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 684(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 748(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 48(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 112(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 176(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 240(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 304(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 368(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 432(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 496(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 560(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 624(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 688(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 752(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 52(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 116(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 180(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 244(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 308(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 372(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 436(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 500(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 564(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 628(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 692(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 756(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 56(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 120(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 184(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 248(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 312(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 376(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 440(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 504(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 568(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 632(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 696(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 760(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z27, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z28, Z1, Z1
+	VBROADCASTSS 60(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 124(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 188(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 252(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 316(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 380(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 444(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 508(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VBROADCASTSS 572(SI), Z2
+	VFMADD231PS Z2, Z0, Z19
+	VFMADD231PS Z2, Z1, Z20
+	VBROADCASTSS 636(SI), Z2
+	VFMADD231PS Z2, Z0, Z21
+	VFMADD231PS Z2, Z1, Z22
+	VBROADCASTSS 700(SI), Z2
+	VFMADD231PS Z2, Z0, Z23
+	VFMADD231PS Z2, Z1, Z24
+	VBROADCASTSS 764(SI), Z2
+	VFMADD231PS Z2, Z0, Z25
+	VFMADD231PS Z2, Z1, Z26
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk519
+	MOVQ DI, AX
+	VMOVUPS Z3, 0(AX)
+	VMOVUPS Z4, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z7, 0(AX)
+	VMOVUPS Z8, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	VMOVUPS Z10, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z11, 0(AX)
+	VMOVUPS Z12, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z13, 0(AX)
+	VMOVUPS Z14, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z15, 0(AX)
+	VMOVUPS Z16, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z17, 0(AX)
+	VMOVUPS Z18, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z19, 0(AX)
+	VMOVUPS Z20, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z21, 0(AX)
+	VMOVUPS Z22, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z23, 0(AX)
+	VMOVUPS Z24, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z25, 0(AX)
+	VMOVUPS Z26, 64(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $2, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $128, DI
+	SUBQ $2, R13
+	JMP panels517
+fewer518:
+panels520:
+	CMPQ R13, $1
+	JLT fewer521
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk522:
+	VPMOVZXWD 0(BX), Z14
+	VPSLLD $16, Z14, Z14
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VFMADD231PS.BCST 256(SI), Z0, Z6
+	VFMADD231PS.BCST 320(SI), Z0, Z7
+	VFMADD231PS.BCST 384(SI), Z0, Z8
+	VFMADD231PS.BCST 448(SI), Z0, Z9
+	VFMADD231PS.BCST 512(SI), Z0, Z10
+	VFMADD231PS.BCST 576(SI), Z0, Z11
+	VFMADD231PS.BCST 640(SI), Z0, Z12
+	VFMADD231PS.BCST 704(SI), Z0, Z13
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VFMADD231PS.BCST 260(SI), Z0, Z6
+	VFMADD231PS.BCST 324(SI), Z0, Z7
+	VFMADD231PS.BCST 388(SI), Z0, Z8
+	VFMADD231PS.BCST 452(SI), Z0, Z9
+	VFMADD231PS.BCST 516(SI), Z0, Z10
+	VFMADD231PS.BCST 580(SI), Z0, Z11
+	VFMADD231PS.BCST 644(SI), Z0, Z12
+	VFMADD231PS.BCST 708(SI), Z0, Z13
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VFMADD231PS.BCST 264(SI), Z0, Z6
+	VFMADD231PS.BCST 328(SI), Z0, Z7
+	VFMADD231PS.BCST 392(SI), Z0, Z8
+	VFMADD231PS.BCST 456(SI), Z0, Z9
+	VFMADD231PS.BCST 520(SI), Z0, Z10
+	VFMADD231PS.BCST 584(SI), Z0, Z11
+	VFMADD231PS.BCST 648(SI), Z0, Z12
+	VFMADD231PS.BCST 712(SI), Z0, Z13
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VFMADD231PS.BCST 268(SI), Z0, Z6
+	VFMADD231PS.BCST 332(SI), Z0, Z7
+	VFMADD231PS.BCST 396(SI), Z0, Z8
+	VFMADD231PS.BCST 460(SI), Z0, Z9
+	VFMADD231PS.BCST 524(SI), Z0, Z10
+	VFMADD231PS.BCST 588(SI), Z0, Z11
+	VFMADD231PS.BCST 652(SI), Z0, Z12
+	VFMADD231PS.BCST 716(SI), Z0, Z13
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VFMADD231PS.BCST 272(SI), Z0, Z6
+	VFMADD231PS.BCST 336(SI), Z0, Z7
+	VFMADD231PS.BCST 400(SI), Z0, Z8
+	VFMADD231PS.BCST 464(SI), Z0, Z9
+	VFMADD231PS.BCST 528(SI), Z0, Z10
+	VFMADD231PS.BCST 592(SI), Z0, Z11
+	VFMADD231PS.BCST 656(SI), Z0, Z12
+	VFMADD231PS.BCST 720(SI), Z0, Z13
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VFMADD231PS.BCST 276(SI), Z0, Z6
+	VFMADD231PS.BCST 340(SI), Z0, Z7
+	VFMADD231PS.BCST 404(SI), Z0, Z8
+	VFMADD231PS.BCST 468(SI), Z0, Z9
+	VFMADD231PS.BCST 532(SI), Z0, Z10
+	VFMADD231PS.BCST 596(SI), Z0, Z11
+	VFMADD231PS.BCST 660(SI), Z0, Z12
+	VFMADD231PS.BCST 724(SI), Z0, Z13
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VFMADD231PS.BCST 280(SI), Z0, Z6
+	VFMADD231PS.BCST 344(SI), Z0, Z7
+	VFMADD231PS.BCST 408(SI), Z0, Z8
+	VFMADD231PS.BCST 472(SI), Z0, Z9
+	VFMADD231PS.BCST 536(SI), Z0, Z10
+	VFMADD231PS.BCST 600(SI), Z0, Z11
+	VFMADD231PS.BCST 664(SI), Z0, Z12
+	VFMADD231PS.BCST 728(SI), Z0, Z13
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VFMADD231PS.BCST 284(SI), Z0, Z6
+	VFMADD231PS.BCST 348(SI), Z0, Z7
+	VFMADD231PS.BCST 412(SI), Z0, Z8
+	VFMADD231PS.BCST 476(SI), Z0, Z9
+	VFMADD231PS.BCST 540(SI), Z0, Z10
+	VFMADD231PS.BCST 604(SI), Z0, Z11
+	VFMADD231PS.BCST 668(SI), Z0, Z12
+	VFMADD231PS.BCST 732(SI), Z0, Z13
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VFMADD231PS.BCST 288(SI), Z0, Z6
+	VFMADD231PS.BCST 352(SI), Z0, Z7
+	VFMADD231PS.BCST 416(SI), Z0, Z8
+	VFMADD231PS.BCST 480(SI), Z0, Z9
+	VFMADD231PS.BCST 544(SI), Z0, Z10
+	VFMADD231PS.BCST 608(SI), Z0, Z11
+	VFMADD231PS.BCST 672(SI), Z0, Z12
+	VFMADD231PS.BCST 736(SI), Z0, Z13
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VFMADD231PS.BCST 292(SI), Z0, Z6
+	VFMADD231PS.BCST 356(SI), Z0, Z7
+	VFMADD231PS.BCST 420(SI), Z0, Z8
+	VFMADD231PS.BCST 484(SI), Z0, Z9
+	VFMADD231PS.BCST 548(SI), Z0, Z10
+	VFMADD231PS.BCST 612(SI), Z0, Z11
+	VFMADD231PS.BCST 676(SI), Z0, Z12
+	VFMADD231PS.BCST 740(SI), Z0, Z13
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VFMADD231PS.BCST 296(SI), Z0, Z6
+	VFMADD231PS.BCST 360(SI), Z0, Z7
+	VFMADD231PS.BCST 424(SI), Z0, Z8
+	VFMADD231PS.BCST 488(SI), Z0, Z9
+	VFMADD231PS.BCST 552(SI), Z0, Z10
+	VFMADD231PS.BCST 616(SI), Z0, Z11
+	VFMADD231PS.BCST 680(SI), Z0, Z12
+	VFMADD231PS.BCST 744(SI), Z0, Z13
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VFMADD231PS.BCST 300(SI), Z0, Z6
+	VFMADD231PS.BCST 364(SI), Z0, Z7
+	VFMADD231PS.BCST 428(SI), Z0, Z8
+	VFMADD231PS.BCST 492(SI), Z0, Z9
+	VFMADD231PS.BCST 556(SI), Z0, Z10
+	VFMADD231PS.BCST 620(SI), Z0, Z11
+	VFMADD231PS.BCST 684(SI), Z0, Z12
+	VFMADD231PS.BCST 748(SI), Z0, Z13
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VFMADD231PS.BCST 304(SI), Z0, Z6
+	VFMADD231PS.BCST 368(SI), Z0, Z7
+	VFMADD231PS.BCST 432(SI), Z0, Z8
+	VFMADD231PS.BCST 496(SI), Z0, Z9
+	VFMADD231PS.BCST 560(SI), Z0, Z10
+	VFMADD231PS.BCST 624(SI), Z0, Z11
+	VFMADD231PS.BCST 688(SI), Z0, Z12
+	VFMADD231PS.BCST 752(SI), Z0, Z13
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VFMADD231PS.BCST 308(SI), Z0, Z6
+	VFMADD231PS.BCST 372(SI), Z0, Z7
+	VFMADD231PS.BCST 436(SI), Z0, Z8
+	VFMADD231PS.BCST 500(SI), Z0, Z9
+	VFMADD231PS.BCST 564(SI), Z0, Z10
+	VFMADD231PS.BCST 628(SI), Z0, Z11
+	VFMADD231PS.BCST 692(SI), Z0, Z12
+	VFMADD231PS.BCST 756(SI), Z0, Z13
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VFMADD231PS.BCST 312(SI), Z0, Z6
+	VFMADD231PS.BCST 376(SI), Z0, Z7
+	VFMADD231PS.BCST 440(SI), Z0, Z8
+	VFMADD231PS.BCST 504(SI), Z0, Z9
+	VFMADD231PS.BCST 568(SI), Z0, Z10
+	VFMADD231PS.BCST 632(SI), Z0, Z11
+	VFMADD231PS.BCST 696(SI), Z0, Z12
+	VFMADD231PS.BCST 760(SI), Z0, Z13
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	VFMADD231PS.BCST 316(SI), Z0, Z6
+	VFMADD231PS.BCST 380(SI), Z0, Z7
+	VFMADD231PS.BCST 444(SI), Z0, Z8
+	VFMADD231PS.BCST 508(SI), Z0, Z9
+	VFMADD231PS.BCST 572(SI), Z0, Z10
+	VFMADD231PS.BCST 636(SI), Z0, Z11
+	VFMADD231PS.BCST 700(SI), Z0, Z12
+	VFMADD231PS.BCST 764(SI), Z0, Z13
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VFMADD231PS.BCST 256(SI), Z0, Z6
+	VFMADD231PS.BCST 320(SI), Z0, Z7
+	VFMADD231PS.BCST 384(SI), Z0, Z8
+	VFMADD231PS.BCST 448(SI), Z0, Z9
+	VFMADD231PS.BCST 512(SI), Z0, Z10
+	VFMADD231PS.BCST 576(SI), Z0, Z11
+	VFMADD231PS.BCST 640(SI), Z0, Z12
+	VFMADD231PS.BCST 704(SI), Z0, Z13
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VFMADD231PS.BCST 260(SI), Z0, Z6
+	VFMADD231PS.BCST 324(SI), Z0, Z7
+	VFMADD231PS.BCST 388(SI), Z0, Z8
+	VFMADD231PS.BCST 452(SI), Z0, Z9
+	VFMADD231PS.BCST 516(SI), Z0, Z10
+	VFMADD231PS.BCST 580(SI), Z0, Z11
+	VFMADD231PS.BCST 644(SI), Z0, Z12
+	VFMADD231PS.BCST 708(SI), Z0, Z13
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VFMADD231PS.BCST 264(SI), Z0, Z6
+	VFMADD231PS.BCST 328(SI), Z0, Z7
+	VFMADD231PS.BCST 392(SI), Z0, Z8
+	VFMADD231PS.BCST 456(SI), Z0, Z9
+	VFMADD231PS.BCST 520(SI), Z0, Z10
+	VFMADD231PS.BCST 584(SI), Z0, Z11
+	VFMADD231PS.BCST 648(SI), Z0, Z12
+	VFMADD231PS.BCST 712(SI), Z0, Z13
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VFMADD231PS.BCST 268(SI), Z0, Z6
+	VFMADD231PS.BCST 332(SI), Z0, Z7
+	VFMADD231PS.BCST 396(SI), Z0, Z8
+	VFMADD231PS.BCST 460(SI), Z0, Z9
+	VFMADD231PS.BCST 524(SI), Z0, Z10
+	VFMADD231PS.BCST 588(SI), Z0, Z11
+	VFMADD231PS.BCST 652(SI), Z0, Z12
+	VFMADD231PS.BCST 716(SI), Z0, Z13
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VFMADD231PS.BCST 272(SI), Z0, Z6
+	VFMADD231PS.BCST 336(SI), Z0, Z7
+	VFMADD231PS.BCST 400(SI), Z0, Z8
+	VFMADD231PS.BCST 464(SI), Z0, Z9
+	VFMADD231PS.BCST 528(SI), Z0, Z10
+	VFMADD231PS.BCST 592(SI), Z0, Z11
+	VFMADD231PS.BCST 656(SI), Z0, Z12
+	VFMADD231PS.BCST 720(SI), Z0, Z13
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VFMADD231PS.BCST 276(SI), Z0, Z6
+	VFMADD231PS.BCST 340(SI), Z0, Z7
+	VFMADD231PS.BCST 404(SI), Z0, Z8
+	VFMADD231PS.BCST 468(SI), Z0, Z9
+	VFMADD231PS.BCST 532(SI), Z0, Z10
+	VFMADD231PS.BCST 596(SI), Z0, Z11
+	VFMADD231PS.BCST 660(SI), Z0, Z12
+	VFMADD231PS.BCST 724(SI), Z0, Z13
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VFMADD231PS.BCST 280(SI), Z0, Z6
+	VFMADD231PS.BCST 344(SI), Z0, Z7
+	VFMADD231PS.BCST 408(SI), Z0, Z8
+	VFMADD231PS.BCST 472(SI), Z0, Z9
+	VFMADD231PS.BCST 536(SI), Z0, Z10
+	VFMADD231PS.BCST 600(SI), Z0, Z11
+	VFMADD231PS.BCST 664(SI), Z0, Z12
+	VFMADD231PS.BCST 728(SI), Z0, Z13
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VFMADD231PS.BCST 284(SI), Z0, Z6
+	VFMADD231PS.BCST 348(SI), Z0, Z7
+	VFMADD231PS.BCST 412(SI), Z0, Z8
+	VFMADD231PS.BCST 476(SI), Z0, Z9
+	VFMADD231PS.BCST 540(SI), Z0, Z10
+	VFMADD231PS.BCST 604(SI), Z0, Z11
+	VFMADD231PS.BCST 668(SI), Z0, Z12
+	VFMADD231PS.BCST 732(SI), Z0, Z13
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VFMADD231PS.BCST 288(SI), Z0, Z6
+	VFMADD231PS.BCST 352(SI), Z0, Z7
+	VFMADD231PS.BCST 416(SI), Z0, Z8
+	VFMADD231PS.BCST 480(SI), Z0, Z9
+	VFMADD231PS.BCST 544(SI), Z0, Z10
+	VFMADD231PS.BCST 608(SI), Z0, Z11
+	VFMADD231PS.BCST 672(SI), Z0, Z12
+	VFMADD231PS.BCST 736(SI), Z0, Z13
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VFMADD231PS.BCST 292(SI), Z0, Z6
+	VFMADD231PS.BCST 356(SI), Z0, Z7
+	VFMADD231PS.BCST 420(SI), Z0, Z8
+	VFMADD231PS.BCST 484(SI), Z0, Z9
+	VFMADD231PS.BCST 548(SI), Z0, Z10
+	VFMADD231PS.BCST 612(SI), Z0, Z11
+	VFMADD231PS.BCST 676(SI), Z0, Z12
+	VFMADD231PS.BCST 740(SI), Z0, Z13
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VFMADD231PS.BCST 296(SI), Z0, Z6
+	VFMADD231PS.BCST 360(SI), Z0, Z7
+	VFMADD231PS.BCST 424(SI), Z0, Z8
+	VFMADD231PS.BCST 488(SI), Z0, Z9
+	VFMADD231PS.BCST 552(SI), Z0, Z10
+	VFMADD231PS.BCST 616(SI), Z0, Z11
+	VFMADD231PS.BCST 680(SI), Z0, Z12
+	VFMADD231PS.BCST 744(SI), Z0, Z13
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VFMADD231PS.BCST 300(SI), Z0, Z6
+	VFMADD231PS.BCST 364(SI), Z0, Z7
+	VFMADD231PS.BCST 428(SI), Z0, Z8
+	VFMADD231PS.BCST 492(SI), Z0, Z9
+	VFMADD231PS.BCST 556(SI), Z0, Z10
+	VFMADD231PS.BCST 620(SI), Z0, Z11
+	VFMADD231PS.BCST 684(SI), Z0, Z12
+	VFMADD231PS.BCST 748(SI), Z0, Z13
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VFMADD231PS.BCST 304(SI), Z0, Z6
+	VFMADD231PS.BCST 368(SI), Z0, Z7
+	VFMADD231PS.BCST 432(SI), Z0, Z8
+	VFMADD231PS.BCST 496(SI), Z0, Z9
+	VFMADD231PS.BCST 560(SI), Z0, Z10
+	VFMADD231PS.BCST 624(SI), Z0, Z11
+	VFMADD231PS.BCST 688(SI), Z0, Z12
+	VFMADD231PS.BCST 752(SI), Z0, Z13
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VFMADD231PS.BCST 308(SI), Z0, Z6
+	VFMADD231PS.BCST 372(SI), Z0, Z7
+	VFMADD231PS.BCST 436(SI), Z0, Z8
+	VFMADD231PS.BCST 500(SI), Z0, Z9
+	VFMADD231PS.BCST 564(SI), Z0, Z10
+	VFMADD231PS.BCST 628(SI), Z0, Z11
+	VFMADD231PS.BCST 692(SI), Z0, Z12
+	VFMADD231PS.BCST 756(SI), Z0, Z13
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VFMADD231PS.BCST 312(SI), Z0, Z6
+	VFMADD231PS.BCST 376(SI), Z0, Z7
+	VFMADD231PS.BCST 440(SI), Z0, Z8
+	VFMADD231PS.BCST 504(SI), Z0, Z9
+	VFMADD231PS.BCST 568(SI), Z0, Z10
+	VFMADD231PS.BCST 632(SI), Z0, Z11
+	VFMADD231PS.BCST 696(SI), Z0, Z12
+	VFMADD231PS.BCST 760(SI), Z0, Z13
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z14, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	VFMADD231PS.BCST 316(SI), Z0, Z6
+	VFMADD231PS.BCST 380(SI), Z0, Z7
+	VFMADD231PS.BCST 444(SI), Z0, Z8
+	VFMADD231PS.BCST 508(SI), Z0, Z9
+	VFMADD231PS.BCST 572(SI), Z0, Z10
+	VFMADD231PS.BCST 636(SI), Z0, Z11
+	VFMADD231PS.BCST 700(SI), Z0, Z12
+	VFMADD231PS.BCST 764(SI), Z0, Z13
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk522
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z3, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z4, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z5, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z6, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z7, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z8, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z10, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z11, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z12, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z13, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels520
+fewer521:
+	ADDQ $768, R9
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $12, R12
+	JMP next514
+fewer516:
+	CMPQ R12, $8
+	JLT fewer523
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels524:
+	CMPQ R13, $2
+	JLT fewer525
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+chunk526:
+	VPMOVZXWD 0(BX), Z19
+	VPSLLD $16, Z19, Z19
+	VPMOVZXWD 0(BX)(AX*1), Z20
+	VPSLLD $16, Z20, Z20
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 0(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 64(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 128(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 192(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 256(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 320(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 384(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 448(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 4(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 68(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 132(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 196(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 260(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 324(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 388(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 452(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 8(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 72(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 136(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 200(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 264(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 328(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 392(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 456(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 12(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 76(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 140(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 204(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 268(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 332(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 396(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 460(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 16(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 80(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 144(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 208(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 272(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 336(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 400(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 464(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 20(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 84(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 148(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 212(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 276(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 340(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 404(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 468(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 24(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 88(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 152(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 216(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 280(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 344(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 408(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 472(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 28(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 92(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 156(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 220(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 284(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 348(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 412(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 476(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 32(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 96(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 160(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 224(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 288(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 352(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 416(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 480(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 36(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 100(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 164(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 228(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 292(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 356(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 420(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 484(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 40(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 104(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 168(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 232(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 296(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 360(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 424(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 488(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 44(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 108(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 172(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 236(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 300(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 364(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 428(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 492(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 48(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 112(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 176(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 240(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 304(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 368(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 432(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 496(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 52(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 116(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 180(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 244(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 308(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 372(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 436(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 500(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 56(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 120(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 184(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 248(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 312(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 376(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 440(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 504(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 60(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 124(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 188(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 252(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 316(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 380(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 444(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 508(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 0(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 64(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 128(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 192(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 256(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 320(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 384(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 448(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 4(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 68(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 132(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 196(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 260(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 324(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 388(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 452(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 8(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 72(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 136(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 200(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 264(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 328(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 392(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 456(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 12(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 76(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 140(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 204(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 268(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 332(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 396(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 460(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 16(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 80(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 144(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 208(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 272(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 336(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 400(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 464(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 20(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 84(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 148(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 212(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 276(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 340(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 404(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 468(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 24(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 88(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 152(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 216(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 280(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 344(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 408(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 472(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 28(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 92(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 156(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 220(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 284(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 348(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 412(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 476(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 32(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 96(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 160(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 224(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 288(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 352(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 416(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 480(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 36(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 100(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 164(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 228(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 292(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 356(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 420(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 484(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 40(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 104(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 168(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 232(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 296(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 360(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 424(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 488(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 44(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 108(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 172(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 236(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 300(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 364(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 428(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 492(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 48(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 112(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 176(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 240(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 304(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 368(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 432(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 496(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 52(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 116(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 180(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 244(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 308(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 372(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 436(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 500(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 56(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 120(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 184(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 248(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 312(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 376(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 440(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 504(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z19, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z20, Z1, Z1
+	VBROADCASTSS 60(SI), Z2
+	VFMADD231PS Z2, Z0, Z3
+	VFMADD231PS Z2, Z1, Z4
+	VBROADCASTSS 124(SI), Z2
+	VFMADD231PS Z2, Z0, Z5
+	VFMADD231PS Z2, Z1, Z6
+	VBROADCASTSS 188(SI), Z2
+	VFMADD231PS Z2, Z0, Z7
+	VFMADD231PS Z2, Z1, Z8
+	VBROADCASTSS 252(SI), Z2
+	VFMADD231PS Z2, Z0, Z9
+	VFMADD231PS Z2, Z1, Z10
+	VBROADCASTSS 316(SI), Z2
+	VFMADD231PS Z2, Z0, Z11
+	VFMADD231PS Z2, Z1, Z12
+	VBROADCASTSS 380(SI), Z2
+	VFMADD231PS Z2, Z0, Z13
+	VFMADD231PS Z2, Z1, Z14
+	VBROADCASTSS 444(SI), Z2
+	VFMADD231PS Z2, Z0, Z15
+	VFMADD231PS Z2, Z1, Z16
+	VBROADCASTSS 508(SI), Z2
+	VFMADD231PS Z2, Z0, Z17
+	VFMADD231PS Z2, Z1, Z18
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk526
+	MOVQ DI, AX
+	VMOVUPS Z3, 0(AX)
+	VMOVUPS Z4, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z7, 0(AX)
+	VMOVUPS Z8, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	VMOVUPS Z10, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z11, 0(AX)
+	VMOVUPS Z12, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z13, 0(AX)
+	VMOVUPS Z14, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z15, 0(AX)
+	VMOVUPS Z16, 64(AX)
+	ADDQ R8, AX
+	VMOVUPS Z17, 0(AX)
+	VMOVUPS Z18, 64(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $2, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $128, DI
+	SUBQ $2, R13
+	JMP panels524
+fewer525:
+panels527:
+	CMPQ R13, $1
+	JLT fewer528
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk529:
+	VPMOVZXWD 0(BX), Z10
+	VPSLLD $16, Z10, Z10
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VFMADD231PS.BCST 256(SI), Z0, Z6
+	VFMADD231PS.BCST 320(SI), Z0, Z7
+	VFMADD231PS.BCST 384(SI), Z0, Z8
+	VFMADD231PS.BCST 448(SI), Z0, Z9
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VFMADD231PS.BCST 260(SI), Z0, Z6
+	VFMADD231PS.BCST 324(SI), Z0, Z7
+	VFMADD231PS.BCST 388(SI), Z0, Z8
+	VFMADD231PS.BCST 452(SI), Z0, Z9
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VFMADD231PS.BCST 264(SI), Z0, Z6
+	VFMADD231PS.BCST 328(SI), Z0, Z7
+	VFMADD231PS.BCST 392(SI), Z0, Z8
+	VFMADD231PS.BCST 456(SI), Z0, Z9
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VFMADD231PS.BCST 268(SI), Z0, Z6
+	VFMADD231PS.BCST 332(SI), Z0, Z7
+	VFMADD231PS.BCST 396(SI), Z0, Z8
+	VFMADD231PS.BCST 460(SI), Z0, Z9
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VFMADD231PS.BCST 272(SI), Z0, Z6
+	VFMADD231PS.BCST 336(SI), Z0, Z7
+	VFMADD231PS.BCST 400(SI), Z0, Z8
+	VFMADD231PS.BCST 464(SI), Z0, Z9
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VFMADD231PS.BCST 276(SI), Z0, Z6
+	VFMADD231PS.BCST 340(SI), Z0, Z7
+	VFMADD231PS.BCST 404(SI), Z0, Z8
+	VFMADD231PS.BCST 468(SI), Z0, Z9
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VFMADD231PS.BCST 280(SI), Z0, Z6
+	VFMADD231PS.BCST 344(SI), Z0, Z7
+	VFMADD231PS.BCST 408(SI), Z0, Z8
+	VFMADD231PS.BCST 472(SI), Z0, Z9
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VFMADD231PS.BCST 284(SI), Z0, Z6
+	VFMADD231PS.BCST 348(SI), Z0, Z7
+	VFMADD231PS.BCST 412(SI), Z0, Z8
+	VFMADD231PS.BCST 476(SI), Z0, Z9
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VFMADD231PS.BCST 288(SI), Z0, Z6
+	VFMADD231PS.BCST 352(SI), Z0, Z7
+	VFMADD231PS.BCST 416(SI), Z0, Z8
+	VFMADD231PS.BCST 480(SI), Z0, Z9
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VFMADD231PS.BCST 292(SI), Z0, Z6
+	VFMADD231PS.BCST 356(SI), Z0, Z7
+	VFMADD231PS.BCST 420(SI), Z0, Z8
+	VFMADD231PS.BCST 484(SI), Z0, Z9
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VFMADD231PS.BCST 296(SI), Z0, Z6
+	VFMADD231PS.BCST 360(SI), Z0, Z7
+	VFMADD231PS.BCST 424(SI), Z0, Z8
+	VFMADD231PS.BCST 488(SI), Z0, Z9
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VFMADD231PS.BCST 300(SI), Z0, Z6
+	VFMADD231PS.BCST 364(SI), Z0, Z7
+	VFMADD231PS.BCST 428(SI), Z0, Z8
+	VFMADD231PS.BCST 492(SI), Z0, Z9
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VFMADD231PS.BCST 304(SI), Z0, Z6
+	VFMADD231PS.BCST 368(SI), Z0, Z7
+	VFMADD231PS.BCST 432(SI), Z0, Z8
+	VFMADD231PS.BCST 496(SI), Z0, Z9
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VFMADD231PS.BCST 308(SI), Z0, Z6
+	VFMADD231PS.BCST 372(SI), Z0, Z7
+	VFMADD231PS.BCST 436(SI), Z0, Z8
+	VFMADD231PS.BCST 500(SI), Z0, Z9
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VFMADD231PS.BCST 312(SI), Z0, Z6
+	VFMADD231PS.BCST 376(SI), Z0, Z7
+	VFMADD231PS.BCST 440(SI), Z0, Z8
+	VFMADD231PS.BCST 504(SI), Z0, Z9
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	VFMADD231PS.BCST 316(SI), Z0, Z6
+	VFMADD231PS.BCST 380(SI), Z0, Z7
+	VFMADD231PS.BCST 444(SI), Z0, Z8
+	VFMADD231PS.BCST 508(SI), Z0, Z9
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VFMADD231PS.BCST 256(SI), Z0, Z6
+	VFMADD231PS.BCST 320(SI), Z0, Z7
+	VFMADD231PS.BCST 384(SI), Z0, Z8
+	VFMADD231PS.BCST 448(SI), Z0, Z9
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VFMADD231PS.BCST 260(SI), Z0, Z6
+	VFMADD231PS.BCST 324(SI), Z0, Z7
+	VFMADD231PS.BCST 388(SI), Z0, Z8
+	VFMADD231PS.BCST 452(SI), Z0, Z9
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VFMADD231PS.BCST 264(SI), Z0, Z6
+	VFMADD231PS.BCST 328(SI), Z0, Z7
+	VFMADD231PS.BCST 392(SI), Z0, Z8
+	VFMADD231PS.BCST 456(SI), Z0, Z9
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VFMADD231PS.BCST 268(SI), Z0, Z6
+	VFMADD231PS.BCST 332(SI), Z0, Z7
+	VFMADD231PS.BCST 396(SI), Z0, Z8
+	VFMADD231PS.BCST 460(SI), Z0, Z9
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VFMADD231PS.BCST 272(SI), Z0, Z6
+	VFMADD231PS.BCST 336(SI), Z0, Z7
+	VFMADD231PS.BCST 400(SI), Z0, Z8
+	VFMADD231PS.BCST 464(SI), Z0, Z9
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VFMADD231PS.BCST 276(SI), Z0, Z6
+	VFMADD231PS.BCST 340(SI), Z0, Z7
+	VFMADD231PS.BCST 404(SI), Z0, Z8
+	VFMADD231PS.BCST 468(SI), Z0, Z9
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VFMADD231PS.BCST 280(SI), Z0, Z6
+	VFMADD231PS.BCST 344(SI), Z0, Z7
+	VFMADD231PS.BCST 408(SI), Z0, Z8
+	VFMADD231PS.BCST 472(SI), Z0, Z9
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VFMADD231PS.BCST 284(SI), Z0, Z6
+	VFMADD231PS.BCST 348(SI), Z0, Z7
+	VFMADD231PS.BCST 412(SI), Z0, Z8
+	VFMADD231PS.BCST 476(SI), Z0, Z9
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VFMADD231PS.BCST 288(SI), Z0, Z6
+	VFMADD231PS.BCST 352(SI), Z0, Z7
+	VFMADD231PS.BCST 416(SI), Z0, Z8
+	VFMADD231PS.BCST 480(SI), Z0, Z9
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VFMADD231PS.BCST 292(SI), Z0, Z6
+	VFMADD231PS.BCST 356(SI), Z0, Z7
+	VFMADD231PS.BCST 420(SI), Z0, Z8
+	VFMADD231PS.BCST 484(SI), Z0, Z9
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VFMADD231PS.BCST 296(SI), Z0, Z6
+	VFMADD231PS.BCST 360(SI), Z0, Z7
+	VFMADD231PS.BCST 424(SI), Z0, Z8
+	VFMADD231PS.BCST 488(SI), Z0, Z9
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VFMADD231PS.BCST 300(SI), Z0, Z6
+	VFMADD231PS.BCST 364(SI), Z0, Z7
+	VFMADD231PS.BCST 428(SI), Z0, Z8
+	VFMADD231PS.BCST 492(SI), Z0, Z9
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VFMADD231PS.BCST 304(SI), Z0, Z6
+	VFMADD231PS.BCST 368(SI), Z0, Z7
+	VFMADD231PS.BCST 432(SI), Z0, Z8
+	VFMADD231PS.BCST 496(SI), Z0, Z9
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VFMADD231PS.BCST 308(SI), Z0, Z6
+	VFMADD231PS.BCST 372(SI), Z0, Z7
+	VFMADD231PS.BCST 436(SI), Z0, Z8
+	VFMADD231PS.BCST 500(SI), Z0, Z9
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VFMADD231PS.BCST 312(SI), Z0, Z6
+	VFMADD231PS.BCST 376(SI), Z0, Z7
+	VFMADD231PS.BCST 440(SI), Z0, Z8
+	VFMADD231PS.BCST 504(SI), Z0, Z9
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z10, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	VFMADD231PS.BCST 316(SI), Z0, Z6
+	VFMADD231PS.BCST 380(SI), Z0, Z7
+	VFMADD231PS.BCST 444(SI), Z0, Z8
+	VFMADD231PS.BCST 508(SI), Z0, Z9
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk529
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z3, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z4, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z5, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z6, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z7, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z8, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels527
+fewer528:
+	ADDQ $512, R9
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $8, R12
+	JMP next514
+fewer523:
+	CMPQ R12, $4
+	JLT fewer530
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels531:
+	CMPQ R13, $4
+	JLT fewer532
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+	LEAQ (AX)(AX*2), R10
+chunk533:
+	VPMOVZXWD 0(BX), Z21
+	VPSLLD $16, Z21, Z21
+	VPMOVZXWD 0(BX)(AX*1), Z22
+	VPSLLD $16, Z22, Z22
+	VPMOVZXWD 0(BX)(AX*2), Z23
+	VPSLLD $16, Z23, Z23
+	VPMOVZXWD 0(BX)(R10*1), Z24
+	VPSLLD $16, Z24, Z24
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 32(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 32(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 128(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 192(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 48(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 48(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 132(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 196(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 64(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 64(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 136(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 200(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 80(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 80(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 140(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 204(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 96(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 96(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 144(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 208(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 112(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 112(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 148(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 212(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 128(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 128(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 152(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 216(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 144(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 144(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 156(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 220(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 160(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 160(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 160(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 224(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 176(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 176(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 164(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 228(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 192(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 192(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 168(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 232(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 208(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 208(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 172(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 236(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 224(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 224(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 176(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 240(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 240(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 240(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 180(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 244(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 256(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 256(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 184(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 248(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 272(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 272(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 188(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 252(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 288(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 288(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 128(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 192(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 304(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 304(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 132(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 196(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 320(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 320(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 136(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 200(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 336(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 336(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 140(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 204(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 352(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 352(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 144(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 208(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 368(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 368(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 148(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 212(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 384(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 384(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 152(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 216(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 400(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 400(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 156(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 220(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 416(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 416(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 160(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 224(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 432(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 432(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 164(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 228(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 448(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 448(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 168(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 232(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 464(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 464(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 172(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 236(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 480(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 480(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 176(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 240(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 496(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 496(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 180(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 244(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 512(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 512(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 184(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 248(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z21, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z22, Z1, Z1
+	VPMOVSXBW 528(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z23, Z2, Z2
+	VPMOVSXBW 528(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z24, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 188(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VBROADCASTSS 252(SI), Z4
+	VFMADD231PS Z4, Z0, Z17
+	VFMADD231PS Z4, Z1, Z18
+	VFMADD231PS Z4, Z2, Z19
+	VFMADD231PS Z4, Z3, Z20
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk533
+	MOVQ DI, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	VMOVUPS Z7, 128(AX)
+	VMOVUPS Z8, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	VMOVUPS Z10, 64(AX)
+	VMOVUPS Z11, 128(AX)
+	VMOVUPS Z12, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z13, 0(AX)
+	VMOVUPS Z14, 64(AX)
+	VMOVUPS Z15, 128(AX)
+	VMOVUPS Z16, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z17, 0(AX)
+	VMOVUPS Z18, 64(AX)
+	VMOVUPS Z19, 128(AX)
+	VMOVUPS Z20, 192(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $4, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $256, DI
+	SUBQ $4, R13
+	JMP panels531
+fewer532:
+panels534:
+	CMPQ R13, $1
+	JLT fewer535
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk536:
+	VPMOVZXWD 0(BX), Z6
+	VPSLLD $16, Z6, Z6
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VFMADD231PS.BCST 192(SI), Z0, Z5
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VFMADD231PS.BCST 196(SI), Z0, Z5
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VFMADD231PS.BCST 200(SI), Z0, Z5
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VFMADD231PS.BCST 204(SI), Z0, Z5
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VFMADD231PS.BCST 208(SI), Z0, Z5
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VFMADD231PS.BCST 212(SI), Z0, Z5
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VFMADD231PS.BCST 216(SI), Z0, Z5
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VFMADD231PS.BCST 220(SI), Z0, Z5
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VFMADD231PS.BCST 224(SI), Z0, Z5
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VFMADD231PS.BCST 228(SI), Z0, Z5
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VFMADD231PS.BCST 232(SI), Z0, Z5
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VFMADD231PS.BCST 236(SI), Z0, Z5
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VFMADD231PS.BCST 240(SI), Z0, Z5
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VFMADD231PS.BCST 244(SI), Z0, Z5
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VFMADD231PS.BCST 248(SI), Z0, Z5
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z6, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	VFMADD231PS.BCST 252(SI), Z0, Z5
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk536
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z3, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z4, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z5, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels534
+fewer535:
+	ADDQ $256, R9
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $4, R12
+	JMP next514
+fewer530:
+	CMPQ R12, $3
+	JLT fewer537
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels538:
+	CMPQ R13, $4
+	JLT fewer539
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+	LEAQ (AX)(AX*2), R10
+chunk540:
+	VPMOVZXWD 0(BX), Z17
+	VPSLLD $16, Z17, Z17
+	VPMOVZXWD 0(BX)(AX*1), Z18
+	VPSLLD $16, Z18, Z18
+	VPMOVZXWD 0(BX)(AX*2), Z19
+	VPSLLD $16, Z19, Z19
+	VPMOVZXWD 0(BX)(R10*1), Z20
+	VPSLLD $16, Z20, Z20
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 32(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 32(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 128(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 48(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 48(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 132(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 64(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 64(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 136(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 80(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 80(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 140(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 96(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 96(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 144(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 112(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 112(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 148(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 128(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 128(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 152(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 144(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 144(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 156(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 160(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 160(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 160(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 176(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 176(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 164(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 192(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 192(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 168(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 208(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 208(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 172(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 224(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 224(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 176(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 240(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 240(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 180(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 256(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 256(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 184(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 272(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 272(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 188(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 288(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 288(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 128(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 304(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 304(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 132(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 320(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 320(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 136(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 336(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 336(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 140(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 352(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 352(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 144(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 368(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 368(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 148(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 384(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 384(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 152(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 400(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 400(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 156(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 416(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 416(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 160(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 432(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 432(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 164(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 448(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 448(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 168(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 464(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 464(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 172(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 480(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 480(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 176(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 496(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 496(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 180(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 512(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 512(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 184(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z17, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z18, Z1, Z1
+	VPMOVSXBW 528(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z19, Z2, Z2
+	VPMOVSXBW 528(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z20, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VBROADCASTSS 188(SI), Z4
+	VFMADD231PS Z4, Z0, Z13
+	VFMADD231PS Z4, Z1, Z14
+	VFMADD231PS Z4, Z2, Z15
+	VFMADD231PS Z4, Z3, Z16
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk540
+	MOVQ DI, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	VMOVUPS Z7, 128(AX)
+	VMOVUPS Z8, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	VMOVUPS Z10, 64(AX)
+	VMOVUPS Z11, 128(AX)
+	VMOVUPS Z12, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z13, 0(AX)
+	VMOVUPS Z14, 64(AX)
+	VMOVUPS Z15, 128(AX)
+	VMOVUPS Z16, 192(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $4, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $256, DI
+	SUBQ $4, R13
+	JMP panels538
+fewer539:
+panels541:
+	CMPQ R13, $1
+	JLT fewer542
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk543:
+	VPMOVZXWD 0(BX), Z5
+	VPSLLD $16, Z5, Z5
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VFMADD231PS.BCST 128(SI), Z0, Z4
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VFMADD231PS.BCST 132(SI), Z0, Z4
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VFMADD231PS.BCST 136(SI), Z0, Z4
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VFMADD231PS.BCST 140(SI), Z0, Z4
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VFMADD231PS.BCST 144(SI), Z0, Z4
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VFMADD231PS.BCST 148(SI), Z0, Z4
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VFMADD231PS.BCST 152(SI), Z0, Z4
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VFMADD231PS.BCST 156(SI), Z0, Z4
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VFMADD231PS.BCST 160(SI), Z0, Z4
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VFMADD231PS.BCST 164(SI), Z0, Z4
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VFMADD231PS.BCST 168(SI), Z0, Z4
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VFMADD231PS.BCST 172(SI), Z0, Z4
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VFMADD231PS.BCST 176(SI), Z0, Z4
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VFMADD231PS.BCST 180(SI), Z0, Z4
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VFMADD231PS.BCST 184(SI), Z0, Z4
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z5, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	VFMADD231PS.BCST 188(SI), Z0, Z4
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk543
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z3, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z4, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels541
+fewer542:
+	ADDQ $192, R9
+	ADDQ R8, DX
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $3, R12
+	JMP next514
+fewer537:
+	CMPQ R12, $2
+	JLT fewer544
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels545:
+	CMPQ R13, $4
+	JLT fewer546
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+	LEAQ (AX)(AX*2), R10
+chunk547:
+	VPMOVZXWD 0(BX), Z13
+	VPSLLD $16, Z13, Z13
+	VPMOVZXWD 0(BX)(AX*1), Z14
+	VPSLLD $16, Z14, Z14
+	VPMOVZXWD 0(BX)(AX*2), Z15
+	VPSLLD $16, Z15, Z15
+	VPMOVZXWD 0(BX)(R10*1), Z16
+	VPSLLD $16, Z16, Z16
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 32(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 32(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 48(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 48(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 64(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 64(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 80(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 80(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 96(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 96(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 112(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 112(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 128(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 128(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 144(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 144(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 160(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 160(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 176(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 176(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 192(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 192(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 208(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 208(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 224(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 224(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 240(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 240(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 256(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 256(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 272(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 272(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 288(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 288(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 64(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 304(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 304(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 68(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 320(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 320(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 72(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 336(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 336(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 76(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 352(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 352(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 80(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 368(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 368(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 84(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 384(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 384(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 88(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 400(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 400(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 92(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 416(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 416(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 96(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 432(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 432(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 100(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 448(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 448(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 104(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 464(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 464(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 108(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 480(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 480(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 112(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 496(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 496(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 116(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 512(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 512(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 120(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z13, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z14, Z1, Z1
+	VPMOVSXBW 528(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z15, Z2, Z2
+	VPMOVSXBW 528(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z16, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VBROADCASTSS 124(SI), Z4
+	VFMADD231PS Z4, Z0, Z9
+	VFMADD231PS Z4, Z1, Z10
+	VFMADD231PS Z4, Z2, Z11
+	VFMADD231PS Z4, Z3, Z12
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk547
+	MOVQ DI, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	VMOVUPS Z7, 128(AX)
+	VMOVUPS Z8, 192(AX)
+	ADDQ R8, AX
+	VMOVUPS Z9, 0(AX)
+	VMOVUPS Z10, 64(AX)
+	VMOVUPS Z11, 128(AX)
+	VMOVUPS Z12, 192(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $4, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $256, DI
+	SUBQ $4, R13
+	JMP panels545
+fewer546:
+panels548:
+	CMPQ R13, $1
+	JLT fewer549
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk550:
+	VPMOVZXWD 0(BX), Z4
+	VPSLLD $16, Z4, Z4
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VFMADD231PS.BCST 64(SI), Z0, Z3
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VFMADD231PS.BCST 68(SI), Z0, Z3
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VFMADD231PS.BCST 72(SI), Z0, Z3
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VFMADD231PS.BCST 76(SI), Z0, Z3
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VFMADD231PS.BCST 80(SI), Z0, Z3
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VFMADD231PS.BCST 84(SI), Z0, Z3
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VFMADD231PS.BCST 88(SI), Z0, Z3
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VFMADD231PS.BCST 92(SI), Z0, Z3
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VFMADD231PS.BCST 96(SI), Z0, Z3
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VFMADD231PS.BCST 100(SI), Z0, Z3
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VFMADD231PS.BCST 104(SI), Z0, Z3
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VFMADD231PS.BCST 108(SI), Z0, Z3
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VFMADD231PS.BCST 112(SI), Z0, Z3
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VFMADD231PS.BCST 116(SI), Z0, Z3
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VFMADD231PS.BCST 120(SI), Z0, Z3
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z4, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	VFMADD231PS.BCST 124(SI), Z0, Z3
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk550
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	ADDQ R8, AX
+	VMOVUPS Z3, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels548
+fewer549:
+	ADDQ $128, R9
+	ADDQ R8, DX
+	ADDQ R8, DX
+	SUBQ $2, R12
+	JMP next514
+fewer544:
+	CMPQ R12, $1
+	JLT fewer551
+	MOVQ DX, DI
+	MOVQ panel+16(FP), R10
+	MOVQ panels+32(FP), R13
+panels552:
+	CMPQ R13, $4
+	JLT fewer553
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+	MOVQ panelBytes+24(FP), AX
+	LEAQ (AX)(AX*2), R10
+chunk554:
+	VPMOVZXWD 0(BX), Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD 0(BX)(AX*1), Z10
+	VPSLLD $16, Z10, Z10
+	VPMOVZXWD 0(BX)(AX*2), Z11
+	VPSLLD $16, Z11, Z11
+	VPMOVZXWD 0(BX)(R10*1), Z12
+	VPSLLD $16, Z12, Z12
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 32(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 32(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 32(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 48(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 48(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 48(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 64(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 64(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 64(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 80(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 80(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 80(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 96(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 96(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 96(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 112(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 112(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 112(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 128(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 128(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 128(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 144(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 144(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 144(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 160(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 160(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 160(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 176(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 176(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 176(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 192(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 192(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 192(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 208(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 208(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 208(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 224(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 224(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 224(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 240(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 240(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 240(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 256(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 256(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 256(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 272(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 272(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 272(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 288(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 288(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 288(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 304(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 304(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 304(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 4(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 320(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 320(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 320(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 8(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 336(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 336(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 336(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 12(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 352(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 352(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 352(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 16(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 368(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 368(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 368(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 20(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 384(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 384(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 384(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 24(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 400(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 400(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 400(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 28(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 416(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 416(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 416(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 32(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 432(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 432(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 432(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 36(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 448(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 448(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 448(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 40(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 464(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 464(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 464(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 44(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 480(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 480(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 480(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 48(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 496(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 496(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 496(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 52(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 512(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 512(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 512(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 56(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z9, Z0, Z0
+	VPMOVSXBW 528(BX)(AX*1), Y1
+	VPSLLW $7, Y1, Y1
+	VPAND cbfffbfff<>(SB), Y1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS Z10, Z1, Z1
+	VPMOVSXBW 528(BX)(AX*2), Y2
+	VPSLLW $7, Y2, Y2
+	VPAND cbfffbfff<>(SB), Y2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS Z11, Z2, Z2
+	VPMOVSXBW 528(BX)(R10*1), Y3
+	VPSLLW $7, Y3, Y3
+	VPAND cbfffbfff<>(SB), Y3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS Z12, Z3, Z3
+	VBROADCASTSS 60(SI), Z4
+	VFMADD231PS Z4, Z0, Z5
+	VFMADD231PS Z4, Z1, Z6
+	VFMADD231PS Z4, Z2, Z7
+	VFMADD231PS Z4, Z3, Z8
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk554
+	MOVQ DI, AX
+	VMOVUPS Z5, 0(AX)
+	VMOVUPS Z6, 64(AX)
+	VMOVUPS Z7, 128(AX)
+	VMOVUPS Z8, 192(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $4, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $256, DI
+	SUBQ $4, R13
+	JMP panels552
+fewer553:
+panels555:
+	CMPQ R13, $1
+	JLT fewer556
+	VXORPS Z2, Z2, Z2
+	MOVQ R10, BX
+	MOVQ R9, SI
+	MOVQ chunks+40(FP), CX
+chunk557:
+	VPMOVZXWD 0(BX), Z3
+	VPSLLD $16, Z3, Z3
+	VPMOVSXBW 32(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VPMOVSXBW 48(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VPMOVSXBW 64(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VPMOVSXBW 80(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VPMOVSXBW 96(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VPMOVSXBW 112(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VPMOVSXBW 128(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VPMOVSXBW 144(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VPMOVSXBW 160(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VPMOVSXBW 176(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VPMOVSXBW 192(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VPMOVSXBW 208(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VPMOVSXBW 224(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VPMOVSXBW 240(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VPMOVSXBW 256(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VPMOVSXBW 272(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	ADDQ R11, SI
+	VPMOVSXBW 288(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 0(SI), Z0, Z2
+	VPMOVSXBW 304(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 4(SI), Z0, Z2
+	VPMOVSXBW 320(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 8(SI), Z0, Z2
+	VPMOVSXBW 336(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 12(SI), Z0, Z2
+	VPMOVSXBW 352(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 16(SI), Z0, Z2
+	VPMOVSXBW 368(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 20(SI), Z0, Z2
+	VPMOVSXBW 384(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 24(SI), Z0, Z2
+	VPMOVSXBW 400(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 28(SI), Z0, Z2
+	VPMOVSXBW 416(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 32(SI), Z0, Z2
+	VPMOVSXBW 432(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 36(SI), Z0, Z2
+	VPMOVSXBW 448(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 40(SI), Z0, Z2
+	VPMOVSXBW 464(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 44(SI), Z0, Z2
+	VPMOVSXBW 480(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 48(SI), Z0, Z2
+	VPMOVSXBW 496(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 52(SI), Z0, Z2
+	VPMOVSXBW 512(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 56(SI), Z0, Z2
+	VPMOVSXBW 528(BX), Y0
+	VPSLLW $7, Y0, Y0
+	VPAND cbfffbfff<>(SB), Y0, Y0
+	VCVTPH2PS Y0, Z0
+	VMULPS Z3, Z0, Z0
+	VFMADD231PS.BCST 60(SI), Z0, Z2
+	ADDQ R11, SI
+	ADDQ $544, BX
+	SUBQ $2, CX
+	JNZ chunk557
+	MOVQ DI, AX
+	VMOVUPS Z2, 0(AX)
+	MOVQ panelBytes+24(FP), AX
+	IMULQ panels+32(FP), AX
+	ADDQ panel+16(FP), AX
+	MOVQ R13, R10
+	SUBQ $1, R10
+	IMULQ panelBytes+24(FP), R10
+	SUBQ R10, AX
+	MOVQ AX, R10
+	ADDQ $64, DI
+	SUBQ $1, R13
+	JMP panels555
+fewer556:
+	ADDQ $64, R9
+	ADDQ R8, DX
+	SUBQ $1, R12
+	JMP next514
+fewer551:
+done515:
 	VZEROUPPER
 	RET
 
@@ -21178,7 +35462,7 @@ TEXT ·quantizeAVX512(SB), NOSPLIT, $0-40
 	MOVQ codes+16(FP), DI
 	MOVQ scales+24(FP), BX
 	MOVQ step+32(FP), DX
-block333:
+block558:
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMAXPS Z0, Z1, Z4
@@ -21250,6 +35534,6 @@ block333:
 	ADDQ DX, DI
 	ADDQ DX, BX
 	DECQ CX
-	JNZ block333
+	JNZ block558
 	VZEROUPPER
 	RET

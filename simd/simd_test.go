@@ -2,6 +2,7 @@ package simd_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -15,6 +16,74 @@ var allTypes = []tensor.Type{
 	tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q8_0,
 	tensor.Q2_K, tensor.Q3_K, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.Q8_K,
 	tensor.IQ4_NL, tensor.IQ4_XS, tensor.MXFP4,
+}
+
+// encoding is how the weights of a test are stored: a type, and for those of MLX
+// the rest.
+type encoding struct {
+	typ         tensor.Type
+	bits, group int
+	scales      tensor.Type
+}
+
+func (e encoding) String() string {
+	if e.bits == 0 {
+		return e.typ.String()
+	}
+	return fmt.Sprintf("%s-%d-%d-%s", e.typ, e.bits, e.group, e.scales)
+}
+
+// mlxEncodings has every mode of MLX, and for affine every width with every size of
+// groups and type of scales, though not with each two of them.
+var mlxEncodings = func() []encoding {
+	all := []encoding{
+		{tensor.MLXMXFP4, 4, 32, tensor.U8},
+		{tensor.MLXMXFP8, 8, 32, tensor.U8},
+		{tensor.MLXNVFP4, 4, 16, tensor.U8},
+	}
+	for i, bits := range []int{2, 3, 4, 5, 6, 8} {
+		for j, group := range []int{32, 64, 128} {
+			all = append(all, encoding{tensor.MLXAffine, bits, group, []tensor.Type{tensor.BF16, tensor.F16, tensor.F32}[(i+j)%3]})
+		}
+	}
+	return all
+}()
+
+var allEncodings = func() []encoding {
+	all := mlxEncodings
+	for _, typ := range allTypes {
+		all = append(all, encoding{typ: typ})
+	}
+	return all
+}()
+
+// random has random codes under random scales of about 1/100.
+func (e encoding) random(rng *rand.Rand, rows, cols int) tensor.Tensor {
+	if e.bits == 0 {
+		return randomTensor(rng, e.typ, rows, cols)
+	}
+	p := tensor.Packed{Mode: e.typ.String(), Bits: e.bits, Group: e.group, Scales: randomTensor(rng, e.scales, rows, cols/e.group)}
+	data := randomTensor(rng, tensor.U8, rows, cols/8*e.bits).Data
+	switch e.typ {
+	case tensor.MLXAffine:
+		p.Biases = randomTensor(rng, e.scales, rows, cols/e.group)
+	case tensor.MLXMXFP4, tensor.MLXMXFP8:
+		for i, b := range p.Scales.Data {
+			p.Scales.Data[i] = 120 + b%4
+		}
+	}
+	for _, codes := range [][]byte{data, p.Scales.Data} {
+		for i, b := range codes {
+			if e.scales == tensor.U8 && e.typ != tensor.MLXMXFP4 && b&127 == 127 {
+				codes[i] = 126 // 127 is NaN
+			}
+		}
+	}
+	t, err := tensor.NewPacked("w", []int{rows, cols}, data, p)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }
 
 // forTiers runs a test once for each tier of this machine.
@@ -69,7 +138,7 @@ func randomTensor(rng *rand.Rand, typ tensor.Type, rows, cols int) tensor.Tensor
 
 func dequantize(t tensor.Tensor) []float32 {
 	w := make([]float32, t.Elems())
-	if err := tensor.Dequantize(w, t.Type, t.Data); err != nil {
+	if err := t.Dequantize(w, 0, t.Rows()); err != nil {
 		panic(err)
 	}
 	return w

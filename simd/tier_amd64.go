@@ -32,9 +32,9 @@ func hasF16C() bool
 // the portable form is; their arguments aren't checked.
 type kernelSet struct {
 	decode                         [numKernels]decodeKernel
-	fused1, fused2, fused4, fused8 [numKernels]fusedKernel // by rows; may be nil
-	dot                            [4]dotKernel            // by kind
-	dotFloat                       [3]dotFloatKernel       // by floatType
+	fused1, fused2, fused4, fused8 [numKernels]fusedKernel       // by rows; may be nil
+	dot                            [numKinds]dotKernel           // by kind
+	dotFloat                       [numFloatTypes]dotFloatKernel // by floatType
 	quantize                       func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
 	tiles                          [2]tilesKernel // by kind
 
@@ -61,8 +61,8 @@ type kernelSet struct {
 }
 
 type (
-	decodeKernel    func(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
-	fusedKernel     func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+	decodeKernel    func(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+	fusedKernel     func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 	dotKernel       func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
 	tilesKernel     func(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, panels, n int, x unsafe.Pointer, step, tileStep uintptr, tile, skip, rows, first int, sums, config unsafe.Pointer)
 	dotFloatKernel  func(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
@@ -73,13 +73,15 @@ type (
 
 // Indices into the tables.
 const (
-	kernelSigned   = signed
-	kernelAffine   = affine
-	kernelSigned16 = signed16
-	kernelAffine16 = affine16
-	kernelF32      = float32Weights
-	kernelF16      = float16Weights
-	kernelBF16     = bfloat16Weights
+	kernelSigned      = signed
+	kernelAffine      = affine
+	kernelSigned16    = signed16
+	kernelAffine16    = affine16
+	kernelAffineLarge = affineLarge
+	kernelF32         = float32Weights
+	kernelF16         = float16Weights
+	kernelBF16        = bfloat16Weights
+	kernelMXFP8       = mxfp8Weights
 )
 
 func (k *kernelSet) tier(name string) *tier {
@@ -123,7 +125,7 @@ func (k *kernelSet) decodeBlocks(s *segment, p, b0, n int, dst []record) {
 	k.decode[f.kernel](
 		unsafe.Pointer(&panel[b0*f.blockBytes()]),
 		unsafe.Pointer(&panel[s.scaleOffset+b0/perSpan*f.scaleBytes()]),
-		unsafe.Pointer(f.levels), n, unsafe.Pointer(&dst[0]))
+		unsafe.Pointer(f.params), n, unsafe.Pointer(&dst[0]))
 }
 
 // mulFused is tier.fused, for 1, 2, 4 and with some formats 8 rows.
@@ -144,7 +146,7 @@ func (k *kernelSet) mulFused(s *segment, dst []float32, stride int, act actTile,
 	}
 	_ = dst[(rows-1)*stride+p1*panelRows-1]
 	kernel(unsafe.Pointer(&dst[p0*panelRows]), uintptr(4*stride), unsafe.Pointer(&s.panel(p0)[0]), p1-p0, s.panelBytes, s.scaleOffset,
-		unsafe.Pointer(s.format.levels), act.blocks, act.codes, act.scales, act.step)
+		unsafe.Pointer(s.format.params), act.blocks, act.codes, act.scales, act.step)
 	return true
 }
 

@@ -61,13 +61,16 @@ func unpackQ8_0(src []byte, u *unpacked) {
 	}
 }
 
-// MXFP4: the scale is 2^(e-127), half of it here as the levels are doubled. Both
-// that and its two subnormals are exact in bfloat16.
 func unpackMXFP4(src []byte, u *unpacked) {
-	if e := src[0]; e < 2 {
-		u.d = 0x20 << e
-	} else {
-		u.d = uint16(e-1) << 7
-	}
+	u.d = halfE8M0(src[0])
 	unpackNibbles(&u.codes, (*[16]byte)(src[1:]))
+}
+
+// halfE8M0 is the scale of MXFP4 in bfloat16: 2^(e-127), half of it here as the
+// levels are doubled. Both that and its two subnormals are exact.
+func halfE8M0(e uint8) uint16 {
+	if e < 2 {
+		return 0x20 << e
+	}
+	return uint16(e-1) << 7
 }

@@ -1,7 +1,8 @@
 package main
 
 // decoder emits what turns one block of a panel into registers. Registers: R8
-// codes of the block, R9 its scales, R10 the super-block's header.
+// codes of the block, R9 its scales, R10 the super-block's or group's header, R11
+// the format's parameters.
 type decoder struct {
 	*asm
 	packing
@@ -75,6 +76,33 @@ func (d *decoder) loadScales() {
 	case "minF16":
 		d.op("VCVTPH2PS", mem(h16, "R9"), d0)
 		d.op("VCVTPH2PS", mem(32+h16, "R9"), m0)
+	case "e4m3":
+		for i, v := range []int{rD0, rD1} {
+			// Bits eeeemmm to those of a binary16 number, which is 256 times
+			// smaller; levels are doubled.
+			d.op("VPMOVSXBW", mem(16*i+h8, "R9"), d.half(v))
+			d.op("VPSLLW", 7, d.half(v), d.half(v))
+			d.op("VCVTPH2PS", d.half(v), d.v(v))
+			d.op("VMULPS", d.float(128), d.v(v), d.v(v))
+		}
+	case "minGroup":
+		f16, f32, done := d.label("f16"), d.label("f32"), d.label("scales")
+		d.op("CMPQ", paramsScaleType, 1)
+		d.op("JLT", f32)
+		d.op("JEQ", f16)
+		for i, r := range []string{d0, m0} {
+			d.op("VPMOVZXWD", mem(32*i+h16, "R10"), r)
+			d.op("VPSLLD", 16, r, r)
+		}
+		d.op("JMP", done)
+		d.at(f16)
+		d.op("VCVTPH2PS", mem(h16, "R10"), d0)
+		d.op("VCVTPH2PS", mem(32+h16, "R10"), m0)
+		d.op("JMP", done)
+		d.at(f32)
+		d.op("VMOVUPS", mem(2*h16, "R10"), d0)
+		d.op("VMOVUPS", mem(64+2*h16, "R10"), m0)
+		d.at(done)
 	case "super":
 		d.op("VCVTPH2PS", mem(h16, "R10"), tmp)
 		d.op("VPMOVSXBD", mem(h8, "R9"), d0)
@@ -288,10 +316,14 @@ func (d *decoder) endSum() {
 	}
 }
 
-// eachBlock emits the loop over CX blocks, a multiple of 8 if there are
-// super-blocks.
+// eachBlock emits the loop over CX blocks: whole super-blocks or groups, if there
+// are any.
 func (d *decoder) eachBlock(body func()) {
-	if d.header() == 0 {
+	var blocks, header any = 8, d.header()
+	if d.scales == "minGroup" {
+		blocks, header = paramsGroupBlocks, paramsScaleBytes
+	}
+	if header == 0 {
 		loop := d.label("block")
 		d.at(loop)
 		body()
@@ -304,14 +336,16 @@ func (d *decoder) eachBlock(body func()) {
 	super, loop := d.label("super"), d.label("block")
 	d.at(super)
 	d.op("MOVQ", "R9", "R10")
-	d.op("ADDQ", d.header(), "R9")
-	d.op("MOVQ", 8, "R12")
+	d.op("ADDQ", header, "R9")
+	d.op("MOVQ", blocks, "R12")
 	d.at(loop)
 	body()
 	d.op("ADDQ", d.blockBytes(), "R8")
-	d.op("ADDQ", d.perBlock(), "R9")
+	if n := d.perBlock(); n > 0 {
+		d.op("ADDQ", n, "R9")
+	}
 	d.op("DECQ", "R12")
 	d.op("JNZ", loop)
-	d.op("SUBQ", 8, "CX")
+	d.op("SUBQ", blocks, "CX")
 	d.op("JNZ", super)
 }

@@ -7,14 +7,22 @@ import "strings"
 type dotKernel struct {
 	*asm
 	affine, halves bool
+	large          bool // with affine: codes up to 255
 }
 
 // blockScales are operands with a block's scales.
 type blockScales struct{ d0, d1, m0, m1, sum string }
 
 // clear starts an integer sum of row r: at 0, or at minus what the offset of
-// signed codes will add. half is -1 for a whole block.
+// signed codes will add, or if they are taken from codes that aren't, at what they
+// will lack. half is -1 for a whole block.
 func (k *dotKernel) clear(acc string, r int, scales string, half int) {
+	if k.large && !k.wide() {
+		k.op("VPBROADCASTD", mem(r*actScaleSize+actZero, scales), k.v(0))
+		k.logic("VPXOR", acc, acc, acc)
+		k.op("VPSUBD", k.v(0), acc, acc)
+		return
+	}
 	if k.affine || !k.wide() {
 		k.logic("VPXOR", acc, acc, acc)
 		return
@@ -220,8 +228,11 @@ func (a *asm) rowPointer(n int, use func(r int)) {
 // lacks a product of bytes that sums into 32 bits: it takes two steps, of which
 // the first must not overflow 16 bits. Affine codes are at most 31, so four
 // groups (4·2·31·127) can be added between the steps; signed ones take both
-// steps for each group.
-func (k *dotKernel) shortSums() bool { return !k.wide() && k.affine }
+// steps for each group. So do larger codes, less 128.
+func (k *dotKernel) shortSums() bool { return !k.wide() && !k.signedCodes() }
+
+// signedCodes tells that codes are multiplied less 128.
+func (k *dotKernel) signedCodes() bool { return !k.affine || k.large }
 
 // groups adds four groups to the integer sums.
 func (k *dotKernel) groups(g0, n, acc, at int, ones string) {
@@ -236,17 +247,17 @@ func (k *dotKernel) groups(g0, n, acc, at int, ones string) {
 			continue
 		}
 		k.loadInt(mem(64*g+at, "BX"), w)
-		if !k.affine {
+		if k.signedCodes() {
 			k.op("VPXOR", k.bytes(0x80), w, sign)
 			k.op("VPABSB", sign, w)
 		}
 		for r := range n {
 			k.op("VPBROADCASTD", mem(32*r+4*g, "SI"), x)
-			if !k.affine {
+			if k.signedCodes() {
 				k.op("VPSIGNB", sign, x, x)
 			}
 			k.op("VPMADDUBSW", x, w, x)
-			if !k.affine {
+			if k.signedCodes() {
 				k.op("VPMADDWD", ones, x, x)
 				k.op("VPADDD", x, k.v(acc+r), k.v(acc+r))
 				continue

@@ -1,6 +1,6 @@
 package main
 
-import "strings"
+import "fmt"
 
 // emitDotFloat emits dotFloatPortable for one element type. Registers: DX and R9
 // results and activations of the next rows; DI, R10 and R13 results, codes and
@@ -14,8 +14,11 @@ func emitDotFloat(a *asm, typ string) {
 	a.op("MOVQ", "step+56(FP)", "R11")
 	a.op("MOVQ", "rows+64(FP)", "R12")
 	k := floatKernel{asm: a, typ: typ, size: 2}
-	if typ == "F32" {
+	switch typ {
+	case "F32":
 		k.size = 4
+	case "MXFP8":
+		k.size = 1
 	}
 	counts := []int{6, 4, 3, 2, 1}
 	if a.wide() {
@@ -55,7 +58,7 @@ type floatKernel struct {
 // way, and the more there are the fewer operands are loaded for each.
 func (k *floatKernel) panelsAtOnce(rows int) int {
 	switch {
-	case !k.wide() && rows > 2:
+	case !k.wide() && (rows > 2 || rows > 1 && k.scaled()):
 		return 1
 	case !k.wide():
 		return 2
@@ -66,6 +69,9 @@ func (k *floatKernel) panelsAtOnce(rows int) int {
 	}
 }
 
+// scaled tells that each two chunks of a panel are preceded by their scales.
+func (k *floatKernel) scaled() bool { return k.typ == "MXFP8" }
+
 // product multiplies the next panels with the next rows and moves R10 along.
 func (k *floatKernel) product(rows, panels int) {
 	parts := k.parts()
@@ -73,6 +79,7 @@ func (k *floatKernel) product(rows, panels int) {
 	w := func(i int) string { return k.v(i) }
 	x := k.v(vectors)
 	out := func(r, i int) string { return k.v(vectors + 1 + r*vectors + i) }
+	scale := func(i int) string { return k.v(vectors + 1 + rows*vectors + i) }
 	for r := range rows {
 		for i := range vectors {
 			k.op("VXORPS", out(r, i), out(r, i), out(r, i))
@@ -88,17 +95,23 @@ func (k *floatKernel) product(rows, panels int) {
 		k.op("LEAQ", "(AX)(AX*2)", "R10") // three panels further
 	}
 	suffix := []string{"(BX)", "(BX)(AX*1)", "(BX)(AX*2)", "(BX)(R10*1)"}
+	at := func(offset, p int) string { return fmt.Sprint(offset) + suffix[p] }
 	loop := k.label("chunk")
 	k.at(loop)
-	for i := range 16 {
-		for p := range panels {
-			for part := range parts {
-				at := mem((16*i+part*k.width/4)*k.size, "")
-				k.load(strings.TrimSuffix(at, "()")+suffix[p], w(p*parts+part))
-			}
+	chunks, codes := 1, 0
+	if k.scaled() {
+		chunks, codes = 2, 32
+		for i := range vectors {
+			k.op("VPMOVZXWD", at(i%parts*k.width/2, i/parts), scale(i))
+			k.op("VPSLLD", 16, scale(i), scale(i))
+		}
+	}
+	for i := range 16 * chunks {
+		for j := range vectors {
+			k.load(at(codes+(16*i+j%parts*k.width/4)*k.size, j/parts), j, scale(j))
 		}
 		for r := range rows {
-			from := mem(64*r+4*i, "SI")
+			from := mem(64*r+4*(i%16), "SI")
 			if k.wide() && panels == 1 {
 				k.op("VFMADD231PS.BCST", from, w(0), out(r, 0))
 				continue
@@ -108,10 +121,12 @@ func (k *floatKernel) product(rows, panels int) {
 				k.op("VFMADD231PS", x, w(j), out(r, j))
 			}
 		}
+		if i%16 == 15 {
+			k.op("ADDQ", "R11", "SI")
+		}
 	}
-	k.op("ADDQ", 16*16*k.size, "BX")
-	k.op("ADDQ", "R11", "SI")
-	k.op("DECQ", "CX")
+	k.op("ADDQ", codes+16*16*k.size*chunks, "BX")
+	k.op("SUBQ", chunks, "CX")
 	k.op("JNZ", loop)
 	k.op("MOVQ", "DI", "AX")
 	for r := range rows {
@@ -132,8 +147,9 @@ func (k *floatKernel) product(rows, panels int) {
 	k.op("MOVQ", "AX", "R10")
 }
 
-// load widens weights to float32.
-func (k *floatKernel) load(from, to string) {
+// load widens weights to float32 in vector register i.
+func (k *floatKernel) load(from string, i int, scale string) {
+	to := k.v(i)
 	switch k.typ {
 	case "F32":
 		k.op("VMOVUPS", from, to)
@@ -142,5 +158,14 @@ func (k *floatKernel) load(from, to string) {
 	case "BF16":
 		k.op("VPMOVZXWD", from, to)
 		k.op("VPSLLD", 16, to, to)
+	case "MXFP8":
+		// Bits seeeemmm to those of binary16: the sign, by which they are extended,
+		// a 0, the rest, and seven of 0.
+		half := k.half(i)
+		k.op("VPMOVSXBW", from, half)
+		k.op("VPSLLW", 7, half, half)
+		k.op("VPAND", k.word(0xbfffbfff), half, half)
+		k.op("VCVTPH2PS", half, to)
+		k.op("VMULPS", scale, to, to)
 	}
 }

@@ -95,6 +95,14 @@ func (a *asm) v(i int) string {
 	return fmt.Sprintf("Y%d", i)
 }
 
+// half is the lower half of vector register i.
+func (a *asm) half(i int) string {
+	if a.wide() {
+		return fmt.Sprintf("Y%d", i)
+	}
+	return fmt.Sprintf("X%d", i)
+}
+
 func mem(offset int, base string) string { return fmt.Sprintf("%d(%s)", offset, base) }
 
 // op writes an instruction, operands in the order of Go's assembler: sources
@@ -135,7 +143,7 @@ func (a *asm) function(place, doc, params, result string) {
 			names = 0
 		}
 	}
-	name := field + index + strings.ToUpper(a.tier())
+	name := a.kernelName(place)
 	if result != "" {
 		result = " (ret " + result + ")"
 		size += 4
@@ -145,6 +153,16 @@ func (a *asm) function(place, doc, params, result string) {
 	a.entries = append(a.entries, entry{field, index, name})
 	fmt.Fprintf(&a.decl, "\n// %s %s\n//\n//go:noescape\nfunc %s(%s)%s\n", name, doc, name, params, result)
 	fmt.Fprintf(&a.text, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, params, result, name, size)
+}
+
+func (a *asm) kernelName(place string) string {
+	return strings.ReplaceAll(place, " ", "") + strings.ToUpper(a.tier())
+}
+
+// alias puts one kernel in another's place too.
+func (a *asm) alias(place, kernel string) {
+	field, index, _ := strings.Cut(place, " ")
+	a.entries = append(a.entries, entry{field, index, a.kernelName(kernel)})
 }
 
 // kernelSet is the file with the table of kernels.

@@ -29,6 +29,13 @@ var formats = []packing{
 	{name: "IQ4_NL", low: 4, levels: true, scales: "f16"},
 	{name: "IQ4_XS", low: 4, levels: true, scales: "super"},
 	{name: "MXFP4", low: 4, levels: true, scales: "bf16"},
+	{name: "NVFP4", low: 4, halves: true, levels: true, scales: "e4m3"},
+	{name: "MLX2", low: 2, affine: true, scales: "minGroup"},
+	{name: "MLX3", low: 2, high: 1, affine: true, scales: "minGroup"},
+	{name: "MLX4", low: 4, affine: true, scales: "minGroup"},
+	{name: "MLX5", low: 4, high: 1, affine: true, scales: "minGroup"},
+	{name: "MLX6", low: 4, high: 2, affine: true, scales: "minGroup"},
+	{name: "MLX8", low: 8, affine: true, scales: "minGroup"},
 }
 
 // kinds are what type kind in package simd tells apart.
@@ -36,6 +43,14 @@ var kinds = []struct {
 	name           string
 	affine, halves bool
 }{{"Signed", false, false}, {"Affine", true, false}, {"Signed16", false, true}, {"Affine16", true, true}}
+
+// Operands in a format's parameters (type kernelParams), which start with the
+// levels.
+const (
+	paramsGroupBlocks = "16(R11)"
+	paramsScaleType   = "24(R11)"
+	paramsScaleBytes  = "32(R11)"
+)
 
 // Offsets in a record (type record) and in actScales.
 const (
@@ -57,7 +72,8 @@ func (f *packing) zero() int { return 128 - f.offset }
 func (f *packing) blockBytes() int { return 64 * (f.low + f.high) }
 
 // header is the part of a super-block's scales before those of its blocks,
-// perBlock each block's part; without super-blocks only perBlock counts.
+// perBlock each block's part; without super-blocks only perBlock counts. A group
+// has only a header, the size of which its format's parameters tell.
 func (f *packing) header() int {
 	switch f.scales {
 	case "super":
@@ -72,6 +88,8 @@ func (f *packing) perBlock() int {
 	switch f.scales {
 	case "minF16":
 		return 64
+	case "minGroup":
+		return 0
 	case "super":
 		if f.halves {
 			return 32
@@ -100,7 +118,13 @@ func emitProducts(a *asm) {
 		d := dotKernel{asm: a, affine: k.affine, halves: k.halves}
 		d.emit("dot " + k.name)
 	}
-	for _, t := range []string{"F32", "F16", "BF16"} {
+	if a.wide() {
+		a.alias("dot AffineLarge", "dot Affine")
+	} else {
+		d := dotKernel{asm: a, affine: true, large: true}
+		d.emit("dot AffineLarge")
+	}
+	for _, t := range []string{"F32", "F16", "BF16", "MXFP8"} {
 		emitDotFloat(a, t)
 	}
 	emitQuantize(a)
@@ -108,10 +132,10 @@ func emitProducts(a *asm) {
 
 func emitDecode(a *asm, f packing) {
 	a.function("decode "+f.name, "decodes n blocks of a panel, whole super-blocks if the format has them.",
-		"codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer", "")
+		"codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer", "")
 	a.op("MOVQ", "codes+0(FP)", "R8")
 	a.op("MOVQ", "scales+8(FP)", "R9")
-	a.op("MOVQ", "levels+16(FP)", "R11")
+	a.op("MOVQ", "params+16(FP)", "R11")
 	a.op("MOVQ", "n+24(FP)", "CX")
 	a.op("MOVQ", "dst+32(FP)", "DI")
 	d := decoder{asm: a, packing: f}
@@ -144,11 +168,11 @@ func (a *asm) store(v string, offset int) { a.op("VMOVUPS", v, mem(offset, "DI")
 // between. The float operations are those of dotKernel.
 func emitFused(a *asm, f packing, rows int) {
 	a.function(fmt.Sprintf("fused%d %s", rows, f.name), fmt.Sprintf("multiplies n panels with %d rows of activations.", rows),
-		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
+		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
 	a.op("MOVQ", "dst+0(FP)", "DI")
 	a.op("MOVQ", "panel+16(FP)", "DX")
 	a.op("MOVQ", "n+24(FP)", "R13")
-	a.op("MOVQ", "levels+48(FP)", "R11")
+	a.op("MOVQ", "params+48(FP)", "R11")
 	a.op("MOVQ", "step+80(FP)", "AX")
 	halves := 1
 	if f.halves {
@@ -176,6 +200,9 @@ func emitFused(a *asm, f packing, rows int) {
 	k := dotKernel{asm: a, affine: f.affine, halves: f.halves}
 	d.eachBlock(func() {
 		perBlock := f.blockBytes() + f.perBlock() + f.header()/8
+		if f.scales == "minGroup" {
+			perBlock += 32 // of a group of two blocks
+		}
 		for line := 0; line < perBlock; line += 64 {
 			a.op("PREFETCHT1", mem(line+prefetchFar, "R15"))
 			a.op("PREFETCHT0", mem(line, "R15"))
