@@ -36,17 +36,20 @@ func TestTilesGiveTheBitsOfVectors(t *testing.T) {
 		m.Mul(dst, stride, &a, r0, r1, 0, m.Panels())
 		return dst
 	}
-	for _, typ := range allTypes {
-		t.Run(typ.String(), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(11, uint64(typ)))
-			elems, _ := typ.Block()
+	for _, e := range allEncodings {
+		t.Run(e.String(), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, uint64(e.typ)))
+			elems := 1
+			if e.bits == 0 {
+				elems, _ = e.typ.Block()
+			}
 			for _, size := range []struct{ rows, cols, n, r0, r1 int }{
 				{16, 1, 16, 0, 16}, {48, 7, 17, 0, 17}, {64, 8, 31, 0, 31}, {80, 9, 32, 0, 32},
 				{112, 18, 33, 0, 33}, {15, 3, 40, 0, 40}, {33, 16, 64, 0, 64}, {150, 8, 61, 0, 61},
 				{33, 17, 64, 5, 61}, {64, 8, 64, 15, 31}, {70, 2, 90, 33, 49}, {20, 8, 20, 3, 19},
 			} {
-				cols := size.cols * max(elems, 32)
-				m, err := simd.PackParts(randomTensor(rng, typ, size.rows, cols))
+				cols := size.cols * max(elems, e.group, 32)
+				m, err := simd.PackParts(e.random(rng, size.rows, cols))
 				if err != nil {
 					t.Fatal(err)
 				}
