@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"sync"
 
@@ -78,13 +77,8 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	weights := residentBytes(c)
-	if weights > c.Size() {
-		slog.Info("weights that MLX quantized are computed in float32 on cpu and take more memory than their file",
-			"model", c.Path(), "file_bytes", c.Size(), "memory_bytes", weights)
-	}
 	var pages int
-	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(weights), o); err != nil {
+	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(c.Size()), o); err != nil {
 		return nil, err
 	}
 	if e.kv, err = newCache(shape, pages, e.context, c.Fingerprint()); err != nil {
@@ -123,7 +117,8 @@ func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
 	return newKVShape(cfg.Layers, cfg.KVHeads, cfg.HeadDim, typ), nil
 }
 
-// machineMemory is what there is for the KV cache beside the weights.
+// machineMemory is what there is for the KV cache beside the weights, which take
+// what they take in the file.
 func machineMemory(weights int64) paging.Memory {
 	total, available := host.Memory()
 	return paging.Memory{Total: total, Available: available - int(weights), Device: "the machine"}

@@ -18,8 +18,7 @@ type weight struct {
 }
 
 // loader implements nn.Loader: it packs every weight, on all threads, and lets
-// go of the file's pages, so that no weight is in memory twice. Matrices that MLX
-// quantized are packed as float32: see residentBytes.
+// go of the file's pages, so that no weight is in memory twice.
 type loader struct {
 	ctx      context.Context
 	e        *Engine
@@ -100,18 +99,4 @@ func (l *loader) parallel(t tensor.Tensor, n int, f func(i int)) error {
 		return fmt.Errorf("pack %s from %s: %v", t, l.c.Path(), *r)
 	}
 	return nil
-}
-
-// residentBytes is the memory that a checkpoint's weights take once they are
-// packed. There are no integer kernels for MLX's quantizations yet, so those
-// matrices take 4 bytes an element: 8 times as much as 4-bit codes.
-func residentBytes(c checkpoint.Checkpoint) int64 {
-	n := c.Size()
-	for _, t := range c.Tensors() {
-		if t.Bits > 0 {
-			elems := int64(tensor.Tensor{Shape: t.Shape}.Elems())
-			n += 4*elems - t.Stored()
-		}
-	}
-	return n
 }
