@@ -20,11 +20,11 @@ MODEL         ?= smollm2:135m
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart test race fuzz bench lint generate cross clean
+.PHONY: help build quickstart test race test-arm64 fuzz bench lint generate cross clean
 
 help: ## Print this list
 	@echo "InferFlux: build, try and test. Targets:"
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/inferfluxd and bin/inferctl
 	@mkdir -p $(BIN)
@@ -48,6 +48,9 @@ race: build ## Run the short tests under the race detector (needs a C compiler)
 	@if command -v cc >/dev/null; then mlx=$$(scripts/test-mlx $(MLX_HOME)) && \
 	  CGO_ENABLED=1 INFERFLUX_TEST_MLX_LIBRARY="$$mlx" $(GO) test -race -short ./...; \
 	else echo "skipped: the race detector needs a C compiler (cc), and there is none"; fi
+
+test-arm64: ## Run the tests of the CPU kernels on arm64 (under qemu elsewhere)
+	@GO='$(GO)' scripts/test-arm64 $(CACHE)/qemu
 
 fuzz: ## Run every fuzz target for FUZZTIME (60s)
 	@GO='$(GO)' scripts/fuzz $(FUZZTIME)

@@ -11,6 +11,51 @@ type record struct {
 	sum   [panelRows]float32    // sum of the weights of the block
 }
 
+// recordForm is how the records of a tier differ from what type record says.
+type recordForm struct {
+	signed bool // codes of signed kinds are q, not q+128
+	// zipped: of each two groups, eight bytes for each lane: lanes 4p and 4p+1 at
+	// 16p of the first group's place, 4p+2 and 4p+3 at 16p of the second's.
+	zipped bool
+}
+
+// at is where the code of a lane's column is.
+func (f recordForm) at(lane, c int) (group, i int) {
+	group, i = c/groupCols, lane*groupCols+c%groupCols
+	if f.zipped {
+		i = lane/4*16 + lane%2*8 + group%2*groupCols + c%groupCols
+		group = group&^1 | lane/2%2
+	}
+	return group, i
+}
+
+// zero is the code of q = 0.
+func (f recordForm) zero(k kind) uint8 {
+	if k&affine != 0 || f.signed {
+		return 0
+	}
+	return signedZero
+}
+
+// decode is decodePortable for records of another form.
+func (f recordForm) decode(s *segment, p, b0, n int, dst []record) {
+	decodePortable(s, p, b0, n, dst)
+	if f == (recordForm{}) {
+		return
+	}
+	k := s.format.kind
+	shift := recordForm{}.zero(k) - f.zero(k)
+	for b := range dst[:n] {
+		codes := dst[b].codes
+		for lane := range panelRows {
+			for c := range blockCols {
+				g, i := f.at(lane, c)
+				dst[b].codes[g][i] = codes[c/groupCols][lane*groupCols+c%groupCols] - shift
+			}
+		}
+	}
+}
+
 // decodePortable decodes n blocks of a panel from block b0 on.
 func decodePortable(s *segment, p, b0, n int, dst []record) {
 	panel := s.panel(p)
@@ -147,6 +192,8 @@ func (s *segment) row(dst []float32, i int) {
 		return
 	}
 	k := s.format.kind
+	form := active.records(k)
+	zero := form.zero(k)
 	sc := scratches.Get().(*scratch)
 	blocks := s.cols / blockCols
 	for b := range blocks {
@@ -159,13 +206,14 @@ func (s *segment) row(dst []float32, i int) {
 			if k&halves != 0 {
 				half = c / 16
 			}
-			q := float32(r.codes[c/groupCols][lane*groupCols+c%groupCols])
+			g, at := form.at(lane, c)
+			code := r.codes[g][at]
 			d := r.d[half][lane]
 			// The conversion keeps the compiler from fusing the operations.
 			if k&affine != 0 {
-				dst[b*blockCols+c] = float32(d*q) + r.m[half][lane]
+				dst[b*blockCols+c] = float32(d*float32(code)) + r.m[half][lane]
 			} else {
-				dst[b*blockCols+c] = d * (q - signedZero)
+				dst[b*blockCols+c] = d * float32(int8(code-zero))
 			}
 		}
 	}

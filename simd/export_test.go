@@ -38,3 +38,22 @@ func (a *Activations) Quantized(r int) (x, steps []float32) {
 	}
 	return x, steps
 }
+
+// Decoded is the codes of the blocks of panel p as the tier's records have them,
+// decoded by the tier and in Go.
+func (m *Matrix) Decoded(p int) (tier, portable []byte) {
+	s := &m.segments[0]
+	recs := alignedRecords(s.cols / blockCols)
+	codes := func() (all []byte) {
+		for i := range recs {
+			for g := range recs[i].codes {
+				all = append(all, recs[i].codes[g][:]...)
+			}
+		}
+		return all
+	}
+	active.decode(s, p, 0, len(recs), recs)
+	tier = codes()
+	active.records(s.format.kind).decode(s, p, 0, len(recs), recs)
+	return tier, codes()
+}

@@ -1,6 +1,7 @@
 package simd_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -153,6 +154,25 @@ func TestQuantizationError(t *testing.T) {
 				if e := math.Abs(float64(v - want)); e > 0.501*float64(step) {
 					t.Fatalf("row %d, column %d: %g became %g, %g steps away", r, c, want, v, e/float64(step))
 				}
+			}
+		}
+	})
+}
+
+// A format that a tier has no kernel for is decoded in Go to the tier's records.
+func TestDecodeAgreesWithPortable(t *testing.T) {
+	forTiers(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(12, 0))
+		for _, e := range allEncodings {
+			m, err := simd.PackParts(e.random(rng, 32, 512))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !m.NeedsInt8() {
+				continue
+			}
+			if got, want := m.Decoded(1); !bytes.Equal(got, want) {
+				t.Errorf("%s: codes differ", e)
 			}
 		}
 	})
@@ -322,7 +342,11 @@ func TestMulSameBitsAlone(t *testing.T) {
 						t.Fatalf("row %d output %d: %g alone, %g in a batch", r, i, got[i], want[r*m.Rows()+i])
 					}
 				}
-				for range 20 {
+				pieces := 20
+				if testing.Short() {
+					pieces = 4
+				}
+				for range pieces {
 					got := make([]float32, len(want))
 					for r0 := 0; r0 < n; {
 						r1 := r0 + 1 + rng.IntN(n-r0)

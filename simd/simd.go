@@ -9,6 +9,9 @@
 //	amx         the same, and AMX-INT8 where Linux grants its use
 //	avx512vnni  x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI
 //	avx2        x86-64 with AVX2, FMA and F16C
+//	neoni8mm    arm64 with DotProd and I8MM
+//	neondot     arm64 with DotProd
+//	neon        arm64
 //	portable    plain Go, for everything else
 //
 // The environment variable INFERFLUX_SIMD lowers the choice; see [Tier] and
@@ -66,6 +69,8 @@ import (
 // which every machine has, to the fastest.
 type tier struct {
 	name string
+	// records is the form of the records that dot reads.
+	records func(kind) recordForm
 	// decode unpacks n blocks of a panel, starting with block b0.
 	decode func(s *segment, panel, b0, n int, dst []record)
 	// dot adds, for rows act.row.. of a tile, the products of n decoded blocks
@@ -114,7 +119,7 @@ func chooseTier(name string) (*tier, error) {
 	return best, fmt.Errorf("INFERFLUX_SIMD: this machine has no kernels %q; choose one of %s", name, strings.Join(names, ", "))
 }
 
-// Tier is the name of the kernels in use: "amx", "avx512vnni", "avx2" or "portable".
+// Tier is the name of the kernels in use: "avx512vnni", say, or "portable".
 func Tier() string { return active.name }
 
 // TierError says why INFERFLUX_SIMD could not be obeyed, or is nil. The fastest

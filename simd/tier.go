@@ -2,6 +2,7 @@ package simd
 
 var portable = tier{
 	name:     "portable",
+	records:  func(kind) recordForm { return recordForm{} },
 	decode:   decodePortable,
 	dot:      dotPortable,
 	dotFloat: dotFloatPortable,

@@ -1,11 +1,12 @@
-// Command asmgen writes the assembly kernels of package simd for amd64: each is
-// described once, for vectors of 64 bytes (AVX-512 with VNNI) and of 32 (AVX2);
-// integer products also for tiles (AMX).
-// Run it by `go generate ./simd`.
+// Command asmgen writes the assembly kernels of package simd. For amd64 each is
+// described once, for vectors of 64 bytes (AVX-512 with VNNI) and of 32 (AVX2),
+// integer products also for tiles (AMX); for arm64 once, for its tiers of NEON
+// (neon*.go). Run it by `go generate ./simd`.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"go/format"
@@ -19,7 +20,12 @@ import (
 func main() {
 	log.SetFlags(0)
 	dir := flag.String("dir", ".", "directory to write to")
+	count := flag.Bool("count", false, "write nothing, but count the instructions in loops of the arm64 kernels")
 	flag.Parse()
+	if *count {
+		countLoops(os.Stdout)
+		return
+	}
 	for name, text := range generate() {
 		if err := os.WriteFile(filepath.Join(*dir, name), []byte(text), 0o644); err != nil {
 			log.Fatal(err)
@@ -53,6 +59,7 @@ func generate() map[string]string {
 	emitTiles(a)
 	files["product_amx_amd64.s"], files["product_amx_amd64.go"] = a.assembly(), a.declarations()
 	files["kernels_amx_amd64.go"] = a.kernelSet()
+	generateNEON(files)
 	return files
 }
 
@@ -61,8 +68,9 @@ type entry struct{ field, index, function string }
 
 // asm collects the text of one file of kernels.
 type asm struct {
-	width   int  // of a vector, bytes
-	tiles   bool // products by AMX
+	width   int    // of a vector, bytes
+	tiles   bool   // products by AMX
+	name    string // of the tier, if the width doesn't say
 	text    bytes.Buffer
 	decl    bytes.Buffer
 	entries []entry
@@ -70,11 +78,15 @@ type asm struct {
 	held    map[float32]string // constants in registers
 	data    bytes.Buffer
 	labels  int
+	records string // fields of type recordForm that are set
 }
 
 func (a *asm) wide() bool { return a.width == 64 }
 
 func (a *asm) tier() string {
+	if a.name != "" {
+		return a.name
+	}
 	if a.tiles {
 		return "amx"
 	}
@@ -165,10 +177,16 @@ func (a *asm) alias(place, kernel string) {
 	a.entries = append(a.entries, entry{field, index, a.kernelName(kernel)})
 }
 
+// tableSizes are those of the tables in type kernelSet, where they aren't 2.
+var tableSizes = map[string]string{"decode": "numKernels", "fused": "numKernels", "dot": "numKinds", "dotFloat": "numFloatTypes"}
+
 // kernelSet is the file with the table of kernels.
 func (a *asm) kernelSet() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%spackage simd\n\n// kernels%s are the kernels of a tier.\nvar kernels%[2]s = kernelSet{\n", generated, strings.ToUpper(a.tier()))
+	if a.records != "" {
+		fmt.Fprintf(&b, "\trecords: recordForm{%s},\n", a.records)
+	}
 	open := ""
 	for _, e := range a.entries {
 		if open != "" && open != e.field {
@@ -180,7 +198,8 @@ func (a *asm) kernelSet() string {
 			fmt.Fprintf(&b, "\t%s: %s,\n", e.field, e.function)
 		default:
 			if open == "" {
-				fmt.Fprintf(&b, "\t%s: [...]%sKernel{\n", e.field, strings.TrimRight(e.field, "0123456789"))
+				kind := strings.TrimRight(e.field, "0123456789")
+				fmt.Fprintf(&b, "\t%s: [%s]%sKernel{\n", e.field, cmp.Or(tableSizes[kind], "2"), kind)
 				open = e.field
 			}
 			fmt.Fprintf(&b, "\t\tkernel%s: %s,\n", e.index, e.function)
