@@ -15,16 +15,23 @@ import (
 func BenchmarkMul(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	const out, cols = 1536, 1536
+	encodings := []encoding{
+		{tensor.MLXAffine, 3, 64, tensor.BF16}, {tensor.MLXAffine, 4, 32, tensor.F16}, {tensor.MLXAffine, 4, 64, tensor.BF16},
+		{tensor.MLXAffine, 6, 64, tensor.BF16}, {tensor.MLXAffine, 8, 64, tensor.BF16}, {tensor.MLXNVFP4, 4, 16, tensor.U8}, {tensor.MLXMXFP8, 8, 32, tensor.U8},
+	}
 	for _, typ := range []tensor.Type{
 		tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q8_0, tensor.Q2_K, tensor.Q3_K, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K,
 		tensor.IQ4_XS, tensor.MXFP4, tensor.F16, tensor.F32,
 	} {
-		m, err := simd.PackParts(randomTensor(rng, typ, out, cols))
+		encodings = append(encodings, encoding{typ: typ})
+	}
+	for _, e := range encodings {
+		m, err := simd.PackParts(e.random(rng, out, cols))
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, rows := range []int{1, 2, 4, 8, 16, 128} {
-			b.Run(fmt.Sprintf("%s/rows=%d", typ, rows), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/rows=%d", e, rows), func(b *testing.B) {
 				var a simd.Activations
 				a.Reset(rows, cols)
 				a.Set(0, rows, randomVector(rng, rows*cols), cols, true, true)

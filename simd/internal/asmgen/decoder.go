@@ -86,23 +86,9 @@ func (d *decoder) loadScales() {
 			d.op("VMULPS", d.float(128), d.v(v), d.v(v))
 		}
 	case "minGroup":
-		f16, f32, done := d.label("f16"), d.label("f32"), d.label("scales")
-		d.op("CMPQ", paramsScaleType, 1)
-		d.op("JLT", f32)
-		d.op("JEQ", f16)
-		for i, r := range []string{d0, m0} {
-			d.op("VPMOVZXWD", mem(32*i+h16, "R10"), r)
-			d.op("VPSLLD", 16, r, r)
+		if !d.wide() { // else eachBlock has done it
+			d.loadGroup()
 		}
-		d.op("JMP", done)
-		d.at(f16)
-		d.op("VCVTPH2PS", mem(h16, "R10"), d0)
-		d.op("VCVTPH2PS", mem(32+h16, "R10"), m0)
-		d.op("JMP", done)
-		d.at(f32)
-		d.op("VMOVUPS", mem(2*h16, "R10"), d0)
-		d.op("VMOVUPS", mem(64+2*h16, "R10"), m0)
-		d.at(done)
 	case "super":
 		d.op("VCVTPH2PS", mem(h16, "R10"), tmp)
 		d.op("VPMOVSXBD", mem(h8, "R9"), d0)
@@ -137,6 +123,30 @@ func (d *decoder) loadScales() {
 			d.negate(r.m)
 		}
 	}
+}
+
+// loadGroup sets rD0 and rM0 to what all blocks of a group have, from whichever
+// type the format names.
+func (d *decoder) loadGroup() {
+	at := d.part * d.width / 2 // where 16-bit lanes start
+	d0, m0 := d.v(rD0), d.v(rM0)
+	f16, f32, done := d.label("f16"), d.label("f32"), d.label("scales")
+	d.op("CMPQ", paramsScaleType, 1)
+	d.op("JLT", f32)
+	d.op("JEQ", f16)
+	for i, r := range []string{d0, m0} {
+		d.op("VPMOVZXWD", mem(32*i+at, "R10"), r)
+		d.op("VPSLLD", 16, r, r)
+	}
+	d.op("JMP", done)
+	d.at(f16)
+	d.op("VCVTPH2PS", mem(at, "R10"), d0)
+	d.op("VCVTPH2PS", mem(32+at, "R10"), m0)
+	d.op("JMP", done)
+	d.at(f32)
+	d.op("VMOVUPS", mem(2*at, "R10"), d0)
+	d.op("VMOVUPS", mem(64+2*at, "R10"), m0)
+	d.at(done)
 }
 
 func (a *asm) negate(v string) { a.logic("VPXOR", a.word(1<<31), v, v) }
@@ -338,6 +348,9 @@ func (d *decoder) eachBlock(body func()) {
 	d.op("MOVQ", "R9", "R10")
 	d.op("ADDQ", header, "R9")
 	d.op("MOVQ", blocks, "R12")
+	if d.scales == "minGroup" && d.wide() {
+		d.loadGroup()
+	}
 	d.at(loop)
 	body()
 	d.op("ADDQ", d.blockBytes(), "R8")
