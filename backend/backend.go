@@ -90,6 +90,10 @@ type LoadOptions struct {
 	MaxBatchTokens int
 	// Threads is the number of threads of a CPU engine; 0 means one per core.
 	Threads int
+	// Repack says whether a CPU engine copies the weights into the layout of its
+	// kernels: "auto" (or ""), which does wherever there is memory for it, or "never",
+	// which uses them as they lie in the mapped file and is slower.
+	Repack string
 	// Progress, if set, is told how much of the weights is loaded, 0 to 1.
 	Progress func(fraction float64)
 }

@@ -184,6 +184,11 @@ func (f *format) blockScales(src []byte, b int, r *record) {
 
 // row dequantizes row i of the segment exactly.
 func (s *segment) row(dst []float32, i int) {
+	if s.data == nil {
+		t, row := s.source(i)
+		_ = t.Dequantize(dst, row, row+1) // LayOut checked the type and the lengths
+		return
+	}
 	panel, lane := s.panel(i/panelRows), i%panelRows
 	if s.format == nil {
 		for c := range dst {

@@ -1,5 +1,11 @@
 package simd
 
+import (
+	"math"
+
+	"github.com/inferflux/inferflux/tensor"
+)
+
 // Tiers are the names of this machine's tiers.
 func Tiers() []string {
 	var names []string
@@ -56,4 +62,66 @@ func (m *Matrix) Decoded(p int) (tier, portable []byte) {
 	tier = codes()
 	active.records(s.format.kind).decode(s, p, 0, len(recs), recs)
 	return tier, codes()
+}
+
+// Panels0 is the packed form of the matrix's first segment.
+func (m *Matrix) Panels0() []byte { return m.segments[0].data }
+
+// Repack packs a matrix of one part again.
+func (m *Matrix) Repack(part tensor.Tensor) {
+	s := &m.segments[0]
+	s.parts = []tensor.Tensor{part}
+	for p := range s.panels {
+		s.pack(s.panel(p), p)
+	}
+	s.parts = nil
+}
+
+// ReferencePanels packs one matrix the plain way, code by code.
+func ReferencePanels(t tensor.Tensor) []byte {
+	m, err := NewMatrix(t)
+	if err != nil {
+		panic(err)
+	}
+	s := &m.segments[0]
+	rowBytes := len(t.Data) / s.rows
+	values := make([]float32, s.cols)
+	for r := range s.rows {
+		panel, lane := s.panel(r/panelRows), r%panelRows
+		src := t.Data[r*rowBytes : (r+1)*rowBytes]
+		f := s.format
+		if f == nil {
+			if err := t.Dequantize(values, r, r+1); err != nil {
+				panic(err)
+			}
+			for c, v := range values {
+				at := c*panelRows + lane
+				switch {
+				case s.expand || s.float == float32Weights:
+					le.PutUint32(panel[4*at:], math.Float32bits(v))
+				default:
+					le.PutUint16(panel[2*at:], le.Uint16(src[2*c:]))
+				}
+			}
+			continue
+		}
+		var u unpacked
+		perSpan := rowBytes / (s.cols / f.span())
+		for i := range s.cols / f.span() {
+			f.unpack(src[i*perSpan:(i+1)*perSpan], &u)
+			for c, code := range u.codes[:f.span()] {
+				b := i*f.span()/blockCols + c/blockCols
+				g, j := c%blockCols/groupCols, c%groupCols
+				block := panel[b*f.blockBytes():]
+				vector, at := planePosition(f.low, g)
+				block[vector*64+lane*groupCols+j] |= code & (1<<f.low - 1) << at
+				if f.high > 0 {
+					vector, at := planePosition(f.high, g)
+					block[f.low*64+vector*64+lane*groupCols+j] |= code >> f.low << at
+				}
+			}
+			f.putScales(panel[s.scaleOffset+i*f.scaleBytes():], lane, &u)
+		}
+	}
+	return s.data
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/inferflux/inferflux/tensor"
 )
 
-// Matrix is a weight matrix [Rows, Cols] packed for the kernels. It is safe for
-// concurrent use once all its panels are packed.
+// Matrix is a weight matrix [Rows, Cols], packed for the kernels or as it is stored
+// (see [LayOut]). It is safe for concurrent use once all its panels are packed.
 type Matrix struct {
 	rows, cols int
 	panels     int
@@ -20,12 +20,12 @@ type Matrix struct {
 
 // segment is a run of rows of one type. It starts with a panel of its own.
 type segment struct {
-	parts       []tensor.Tensor // until packed
+	parts       []tensor.Tensor // nil once packed
 	row0, rows  int
 	cols        int
 	panel0      int    // first panel
 	panels      int    // number of panels
-	data        []byte // panels, aligned to 64 bytes
+	data        []byte // panels, aligned to 64 bytes; nil if they aren't packed
 	panelBytes  int
 	scaleOffset int     // of a panel's scales, after its codes
 	format      *format // nil for floating-point weights
@@ -53,6 +53,19 @@ func PackParts(parts ...tensor.Tensor) (*Matrix, error) {
 // called once for every panel, from as many goroutines as desired, before the
 // matrix is used. The parts' data must stay valid until then.
 func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
+	m, err := LayOut(parts...)
+	if err != nil {
+		return nil, err
+	}
+	m.PackInto(alignedBytes(m.Bytes()))
+	return m, nil
+}
+
+// LayOut is [PackParts] without a packed copy: a product packs the panels that it
+// needs into memory of its own, each time. That makes no difference to results, and
+// takes next to no memory, but time: much of it where few rows are multiplied. The
+// parts' data must stay valid. [Matrix.PackInto] changes to a copy.
+func LayOut(parts ...tensor.Tensor) (*Matrix, error) {
 	if len(parts) == 0 {
 		return nil, errors.New("pack matrix: no parts")
 	}
@@ -86,11 +99,21 @@ func NewMatrix(parts ...tensor.Tensor) (*Matrix, error) {
 		s.panel0 = m.panels
 		s.panels = (s.rows + panelRows - 1) / panelRows
 		m.panels += s.panels
-		s.data = alignedBytes(s.panels * s.panelBytes)
-		useHugePages(s.data)
+	}
+	return m, nil
+}
+
+// PackInto has the matrix use a packed copy in b: [Matrix.Bytes] zeroed bytes at an
+// address that is a multiple of 64. [Matrix.PackPanels] must be called once for
+// every panel, from as many goroutines as desired, before the matrix is used.
+func (m *Matrix) PackInto(b []byte) {
+	useHugePages(b)
+	for i := range m.segments {
+		s := &m.segments[i]
+		n := s.panels * s.panelBytes
+		s.data, b = b[:n:n], b[n:]
 	}
 	m.unpacked.Store(int64(m.panels))
-	return m, nil
 }
 
 // checkData proves that the matrix's rows can be read.
@@ -151,11 +174,11 @@ func (m *Matrix) Cols() int { return m.cols }
 // Panels is the number of panels, the unit in which work is split.
 func (m *Matrix) Panels() int { return m.panels }
 
-// Bytes is the memory that the packed weights take.
+// Bytes is the memory that a packed copy of the weights takes.
 func (m *Matrix) Bytes() int {
 	n := 0
 	for i := range m.segments {
-		n += len(m.segments[i].data)
+		n += m.segments[i].panels * m.segments[i].panelBytes
 	}
 	return n
 }

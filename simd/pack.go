@@ -6,12 +6,13 @@ import (
 	"github.com/inferflux/inferflux/tensor"
 )
 
-// PackPanels packs panels p0 to p1 of a matrix made by [NewMatrix].
+// PackPanels packs panels p0 to p1 of a matrix made by [NewMatrix], or that
+// [Matrix.PackInto] gave memory.
 func (m *Matrix) PackPanels(p0, p1 int) {
 	for i := range m.segments {
 		s := &m.segments[i]
 		for p := max(p0-s.panel0, 0); p < min(p1-s.panel0, s.panels); p++ {
-			s.pack(p)
+			s.pack(s.panel(p), p)
 		}
 	}
 	if m.unpacked.Add(int64(p0-p1)) == 0 {
@@ -21,8 +22,12 @@ func (m *Matrix) PackPanels(p0, p1 int) {
 	}
 }
 
-func (s *segment) pack(p int) {
-	panel := s.panel(p)
+// pack packs panel p of the segment. Lanes and columns that the matrix lacks must
+// be zero before.
+func (s *segment) pack(panel []byte, p int) {
+	if s.packFast(panel, p) {
+		return
+	}
 	var buf []float32
 	if s.expand {
 		buf = make([]float32, s.cols)
@@ -39,23 +44,8 @@ func (s *segment) pack(p int) {
 		}
 		if s.format != nil {
 			s.packRow(panel, lane, t, row)
-			continue
-		}
-		if s.float == mxfp8Weights {
+		} else {
 			packMXFP8(panel, lane, t, row)
-			continue
-		}
-		size, _ := t.Type.RowBytes(s.cols)
-		src := t.Data[row*size : (row+1)*size]
-		switch s.float {
-		case float32Weights:
-			for c := range s.cols {
-				le.PutUint32(panel[(c*panelRows+lane)*4:], le.Uint32(src[c*4:]))
-			}
-		default:
-			for c := range s.cols {
-				le.PutUint16(panel[(c*panelRows+lane)*2:], le.Uint16(src[c*2:]))
-			}
 		}
 	}
 }
@@ -87,26 +77,9 @@ func (s *segment) packRow(panel []byte, lane int, t tensor.Tensor, row int) {
 		}
 		for b := range span / blockCols {
 			codes := (*[blockCols]uint8)(u.codes[b*blockCols:])
-			block := panel[(i*span/blockCols+b)*f.blockBytes():]
-			putCodes(block, f.low, lane, codes, 0)
-			if f.high > 0 {
-				putCodes(block[f.low*panelRows*blockCols/8:], f.high, lane, codes, f.low)
-			}
+			putCodes(panel[(i*span/blockCols+b)*f.blockBytes()+lane*groupCols:], f.low, f.high, codes)
 		}
 		f.putScales(panel[s.scaleOffset+i*f.scaleBytes():], lane, &u)
-	}
-}
-
-// putCodes puts bits shift.. of the codes of a block into a plane of the given
-// number of bits, which must be zero before.
-func putCodes(plane []byte, bits, lane int, codes *[blockCols]uint8, shift int) {
-	plane = plane[lane*groupCols : bits*panelRows*blockCols/8]
-	mask := uint32(1<<bits-1) * 0x01010101
-	for g := range groups {
-		vector, at := planePosition(bits, g)
-		v := plane[vector*64:][:groupCols]
-		word := le.Uint32(codes[g*groupCols:]) >> shift & mask << at
-		le.PutUint32(v, le.Uint32(v)|word)
 	}
 }
 

@@ -15,6 +15,7 @@ type scratch struct {
 	recs []record                // chunkBlocks of them, aligned
 	out  [16 * panelRows]float32 // of a panel that ends the matrix
 	sums []byte                  // of tiles
+	pack []byte                  // panels of a matrix that isn't packed
 }
 
 var scratches = sync.Pool{New: func() any {
@@ -40,7 +41,9 @@ func (m *Matrix) Mul(dst []float32, dstStride int, a *Activations, r0, r1, p0, p
 		if q0 >= q1 {
 			continue
 		}
-		if s.format == nil {
+		if s.data == nil {
+			s.mulStored(dst, dstStride, a, r0, r1, q0, q1, sc)
+		} else if s.format == nil {
 			s.mulFloat(dst, dstStride, a, r0, r1, q0, q1, sc)
 		} else {
 			s.mulInt(dst, dstStride, a, r0, r1, q0, q1, sc)

@@ -14,7 +14,7 @@ import (
 func mapArena(n int) ([]byte, error) {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|mapNoReserve)
 	if err != nil {
-		return nil, fmt.Errorf("map %d MiB for the kv cache: %w", n>>20, err)
+		return nil, fmt.Errorf("map %d MiB of memory: %w", n>>20, err)
 	}
 	_ = unix.Madvise(b, adviseHuge) // advice only
 	return b, nil

@@ -24,6 +24,8 @@ type Engine struct {
 	context     int
 	maxBatch    int
 	weights     []weight
+	memory      weightMemory // of packed weights
+	repacked    backend.Repacking
 	pool        *pool
 	kv          *cache
 	step        step
@@ -33,7 +35,7 @@ type Engine struct {
 	failed error
 }
 
-var _ backend.Engine = (*Engine)(nil)
+var _ backend.Repacker = (*Engine)(nil)
 
 const (
 	defaultBatch = 512
@@ -86,7 +88,10 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	}
 	e.description = describe(threads)
 	e.pool = newPool(threads, patient)
-	e.model, err = model.Load(c, &loader{ctx: ctx, e: e, c: c, progress: o.Progress})
+	if e.repacked.Mapped, err = staysMapped(o.Repack, c.Size()); err != nil {
+		return nil, err
+	}
+	e.model, err = model.Load(c, &loader{ctx: ctx, e: e, c: c, mapped: e.repacked.Mapped != "", progress: o.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +99,21 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 		o.Progress(1)
 	}
 	return e, nil
+}
+
+// staysMapped says why weights of so many bytes are used as they lie in the file; ""
+// means that they are repacked.
+func staysMapped(repack string, weights int64) (why string, err error) {
+	switch repack {
+	case "", "auto":
+		if total, available := host.Memory(); total > 0 && weights > int64(available) {
+			return fmt.Sprintf("a copy would take %d MiB, the machine has %d to spare", weights>>20, available>>20), nil
+		}
+		return "", nil
+	case "never":
+		return "repack is never", nil
+	}
+	return "", fmt.Errorf("repack %q: expected auto or never", repack)
 }
 
 // shapeOf is the layout of the model's KV.
@@ -139,6 +159,9 @@ func (e *Engine) Capabilities() backend.Capabilities {
 	}
 }
 
+// Repacked implements backend.Repacker.
+func (e *Engine) Repacked() backend.Repacking { return e.repacked }
+
 // Context implements backend.Engine.
 func (e *Engine) Context() int { return e.context }
 
@@ -159,11 +182,12 @@ func (e *Engine) Close() error {
 	if e.pool != nil {
 		e.pool.close()
 	}
-	e.weights, e.step = nil, step{}
-	if e.kv == nil {
-		return nil
+	e.model, e.weights, e.step = nil, nil, step{}
+	err := e.memory.close()
+	if e.kv != nil {
+		err = errors.Join(err, e.kv.close())
 	}
-	return e.kv.close()
+	return err
 }
 
 // Run implements backend.Engine.
@@ -206,6 +230,8 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 // forward computes the step and, if all went well, makes the sequences longer
 // and hands out the logits.
 func (e *Engine) forward(ctx context.Context, b *backend.Batch) (err error) {
+	// Weights that stayed in the file may fault, as in load.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", backend.ErrEngineFailed, r, debug.Stack())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/nn"
@@ -17,12 +18,14 @@ type weight struct {
 	vector []float32
 }
 
-// loader implements nn.Loader: it packs every weight, on all threads, and lets
-// go of the file's pages, so that no weight is in memory twice.
+// loader implements nn.Loader. It packs every matrix, on all threads, and lets go of
+// the file's pages, so that no weight is in memory twice; or, if mapped is set, leaves
+// matrices where they are.
 type loader struct {
 	ctx      context.Context
 	e        *Engine
 	c        checkpoint.Checkpoint
+	mapped   bool
 	progress func(float64)
 	done     int64 // bytes
 }
@@ -37,16 +40,28 @@ func (l *loader) Linear(parts ...tensor.Tensor) (nn.Weight, error) {
 	if err := l.ctx.Err(); err != nil {
 		return nn.Weight{}, err
 	}
-	m, err := simd.NewMatrix(parts...)
+	m, err := simd.LayOut(parts...)
 	if err != nil {
 		return nn.Weight{}, err
 	}
+	if l.mapped {
+		return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
+	}
+	start := time.Now()
+	memory, err := l.e.memory.take(m.Bytes())
+	if err != nil {
+		return nn.Weight{}, err
+	}
+	m.PackInto(memory)
 	panels := m.Panels()
 	if err := l.parallel(parts[0], (panels+packPanels-1)/packPanels, func(i int) {
 		m.PackPanels(i*packPanels, min((i+1)*packPanels, panels))
 	}); err != nil {
 		return nn.Weight{}, err
 	}
+	l.release(parts)
+	l.e.repacked.Bytes += int64(m.Bytes())
+	l.e.repacked.Took += time.Since(start)
 	return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
 }
 
@@ -70,21 +85,28 @@ func (l *loader) Vector(parts ...tensor.Tensor) (nn.Weight, error) {
 		}
 		v = append(v, part...)
 	}
+	l.release(parts)
 	return l.add(weight{vector: v}, len(v), 0, parts), nil
 }
 
 func (l *loader) add(w weight, out, in int, parts []tensor.Tensor) nn.Weight {
 	l.e.weights = append(l.e.weights, w)
 	for _, t := range parts {
-		if r, ok := l.c.(checkpoint.Releaser); ok {
-			r.Release(t)
-		}
 		l.done += t.Bytes()
 	}
 	if l.progress != nil && l.c.Size() > 0 {
 		l.progress(min(float64(l.done)/float64(l.c.Size()), 1))
 	}
 	return nn.Weight{Ref: len(l.e.weights), Out: out, In: in}
+}
+
+// release lets go of the file's pages of what was copied.
+func (l *loader) release(parts []tensor.Tensor) {
+	if r, ok := l.c.(checkpoint.Releaser); ok {
+		for _, t := range parts {
+			r.Release(t)
+		}
+	}
 }
 
 // parallel calls f for each i below n. Reading a mapped file that was cut short

@@ -2,45 +2,54 @@ package cpu
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 )
 
-// job is work in phases: all threads work on one phase, meet, and go on to the
-// next.
+// job is work in phases, one after the other. Within a phase the threads share the
+// work among them.
 type job interface {
-	// advance is called by one thread while all others wait: at the start, and
-	// after every phase. It returns the next phase, or finished.
+	// advance is called while no thread is in a phase: at the start, and after every
+	// phase. It returns the next phase, or finished.
 	advance() int
-	// work does a share of a phase. Neither it nor advance may panic.
+	// work takes shares of a phase until none is left, and does them. Neither it nor
+	// advance may panic.
 	work(thread, phase int)
 }
 
-const (
-	finished = -1 // of job.advance: the job is done
-	quit     = -2 // the pool is closed
-)
+const finished = -1 // of job.advance: the job is done
 
-// pool is a fixed set of threads: goroutines that stay on their work from the
-// first phase of a job to its last. The goroutine that calls do is thread 0.
+// pool is a fixed set of threads: goroutines that stay on their work from the first
+// phase of a job to its last. The goroutine that calls do is thread 0.
 //
-// The threads meet at a barrier between phases. It is the same barrier at which
-// they wait for a job: whoever arrives last (the caller of do, as a rule, when
-// they were idle) calls advance and lets the others go. A thread that waits
-// spins for a moment, for the phases of a small model take microseconds, then
-// yields, then parks.
+// A phase is open until a thread finds no work left in it, and over when the last
+// thread that entered it has left. That thread begins the next one. So nobody waits
+// for a thread that hasn't come, because it is just waking up or because the system
+// has given its core to another process: the others do its share. Short phases are
+// often over before a second thread is there.
+//
+// A thread that waits spins for a moment, for the phases of a small model take
+// microseconds, then offers its core to other goroutines, then parks.
 type pool struct {
-	threads  int
 	patience patience
-	job      job  // set by do before thread 0 arrives
-	closing  bool // likewise
-	next     int  // the phase everybody works on, set by the last to arrive
+	threads  int
+	job      job // set by do before the first phase opens
+	phase    int // that is open, set before it opens
 
-	arrived atomic.Int32
-	_       [60]byte
-	round   atomic.Uint32 // incremented when all have arrived
-	_       [60]byte
-	seats   []seat
+	_     [64]byte
+	state atomic.Uint32 // threads in the phase, and flags
+	_     [60]byte
+	seats []seat
 }
+
+// Flags of a pool's state.
+const (
+	phaseOpen = 1 << 16 << iota // threads may enter
+	jobDone                     // there is no job
+	poolShut                    // there will be none
+
+	phaseThreads = 1<<16 - 1 // the mask of the number
+)
 
 // seat is where one thread parks.
 type seat struct {
@@ -51,20 +60,14 @@ type seat struct {
 
 func newPool(threads int, w patience) *pool {
 	p := &pool{threads: threads, patience: w, seats: make([]seat, threads)}
+	p.state.Store(jobDone)
 	for i := range p.seats {
 		p.seats[i].wake = make(chan struct{}, 1)
 	}
 	for i := 1; i < threads; i++ {
 		go func() {
-			for {
-				switch phase := p.meet(i); phase {
-				case quit:
-					return
-				case finished:
-				default:
-					p.job.work(i, phase)
-				}
-			}
+			debug.SetPanicOnFault(true) // a job's fault is a panic, for it to catch
+			p.take(i, false)
 		}()
 	}
 	return p
@@ -73,78 +76,118 @@ func newPool(threads int, w patience) *pool {
 // do runs a job to its end. Calls must not overlap.
 func (p *pool) do(j job) {
 	p.job = j
-	for {
-		phase := p.meet(0)
-		if phase < 0 {
-			return
-		}
-		j.work(0, phase)
-	}
+	p.take(0, p.next(0))
 }
 
 // close ends the threads.
 func (p *pool) close() {
-	p.closing = true
-	p.meet(0)
+	p.state.Store(jobDone | poolShut)
+	p.wake(0)
 }
 
-// meet waits until all threads are here and returns the next phase.
-func (p *pool) meet(thread int) int {
-	round := p.round.Load()
-	if int(p.arrived.Add(1)) < p.threads {
-		p.wait(thread, round)
-		return p.next
+// take is a thread's part in phase after phase: for thread 0 until the job is done,
+// for the others until the pool is closed. inside says that it is in a phase already.
+func (p *pool) take(thread int, inside bool) {
+	for inside || p.enter(thread) {
+		p.job.work(thread, p.phase)
+		inside = p.leave(thread)
 	}
-	p.arrived.Store(0)
-	if p.closing {
-		p.next = quit
-	} else {
-		p.next = p.job.advance()
+}
+
+// enter waits for an open phase and enters it. It reports false when there is nothing
+// to wait for.
+func (p *pool) enter(thread int) bool {
+	end := uint32(poolShut)
+	if thread == 0 {
+		end = jobDone
 	}
-	next := p.next // another meeting may begin as soon as the others are let go
-	p.round.Add(1)
-	for i := range p.seats {
-		if s := &p.seats[i]; i != thread && s.parked.Load() && s.parked.CompareAndSwap(true, false) {
-			s.wake <- struct{}{}
+	for {
+		switch s := p.state.Load(); {
+		case s&end != 0:
+			return false
+		case s&phaseOpen == 0:
+			p.wait(thread, phaseOpen|end)
+		case p.state.CompareAndSwap(s, s+1):
+			return true
 		}
 	}
-	return next
+}
+
+// leave closes the phase, as there is no work left in it, and leaves. The last thread
+// goes on to the next phase; leave reports whether there is one and the thread in it.
+func (p *pool) leave(thread int) bool {
+	for {
+		s := p.state.Load()
+		left := s&^phaseOpen - 1
+		if !p.state.CompareAndSwap(s, left) {
+			continue
+		}
+		return left&phaseThreads == 0 && p.next(thread)
+	}
+}
+
+// next begins the job's next phase, with the thread in it, or ends the job and reports
+// false. No other thread is in a phase.
+func (p *pool) next(thread int) bool {
+	phase := p.job.advance()
+	if phase == finished {
+		p.state.Store(jobDone)
+		p.rouse(&p.seats[0])
+		return false
+	}
+	p.phase = phase
+	p.state.Store(phaseOpen | 1)
+	p.wake(thread)
+	return true
+}
+
+// wake lets all other threads know that the state has changed.
+func (p *pool) wake(thread int) {
+	for i := range p.seats {
+		if i != thread {
+			p.rouse(&p.seats[i])
+		}
+	}
+}
+
+func (p *pool) rouse(s *seat) {
+	if s.parked.Load() && s.parked.CompareAndSwap(true, false) {
+		s.wake <- struct{}{}
+	}
 }
 
 // patience is how long a thread waits before it parks.
 type patience struct {
-	spins  int // looks at the barrier
+	spins  int // looks at the state
 	yields int // then times that it offers its core to other goroutines
 }
 
 // patient waits for some tens of microseconds, longer than most phases take.
-var patient = patience{spins: 4000, yields: 300}
+var patient = patience{spins: 16000, yields: 50}
 
-// wait returns when the round is over.
-func (p *pool) wait(thread int, round uint32) {
+// wait returns when the state has one of the flags, or may have.
+func (p *pool) wait(thread int, flags uint32) {
 	for range p.patience.spins {
-		if p.round.Load() != round {
+		if p.state.Load()&flags != 0 {
 			return
 		}
 	}
 	for range p.patience.yields {
 		runtime.Gosched()
 		for range 64 {
-			if p.round.Load() != round {
+			if p.state.Load()&flags != 0 {
 				return
 			}
 		}
 	}
-	// Whoever ended the round before may still be going through the seats and
-	// wake us for it, so a wake-up alone means nothing.
+	// A wake-up that was meant for an earlier wait does no harm: the caller looks
+	// again.
 	s := &p.seats[thread]
-	for p.round.Load() == round {
-		s.parked.Store(true)
-		if p.round.Load() != round && s.parked.CompareAndSwap(true, false) {
-			return
-		}
-		<-s.wake
+	s.parked.Store(true)
+	if p.state.Load()&flags != 0 && s.parked.CompareAndSwap(true, false) {
+		return
 	}
+	<-s.wake
 }
 
 // each is a job of a single phase: f(i) for each i below n, in parallel. A panic

@@ -7,29 +7,33 @@ import (
 	"time"
 )
 
-// phased is a job that checks that no thread enters a phase before all have left
-// the one before, and that all see what was written there.
+// phased is a job that checks that no thread is in a phase when the next begins,
+// that every share of a phase is done once, and that all see what was written there.
 type phased struct {
 	t       *testing.T
 	phases  int
+	shares  int // of a phase
 	current int
 	inside  atomic.Int32
-	plain   [8]int // written without synchronization, by thread
-	sum     int
-	slow    int // the thread that dawdles now and then
+	next    atomic.Int32
+	done    []int // by share, written without synchronization
+	slow    int   // the thread that dawdles now and then
 }
 
 func (p *phased) advance() int {
 	if n := p.inside.Load(); n != 0 {
 		p.t.Errorf("%d threads are still in phase %d", n, p.current)
 	}
-	p.sum = 0
-	for _, v := range p.plain {
-		p.sum += v
+	for i, n := range p.done {
+		if n != p.current {
+			p.t.Errorf("after phase %d share %d was done %d times", p.current, i, n)
+		}
 	}
-	if p.current++; p.current > p.phases {
+	p.next.Store(0)
+	if p.current == p.phases {
 		return finished
 	}
+	p.current++
 	return p.current
 }
 
@@ -38,30 +42,47 @@ func (p *phased) work(thread, phase int) {
 	if phase != p.current {
 		p.t.Errorf("thread %d works on phase %d in phase %d", thread, phase, p.current)
 	}
-	if thread == p.slow && phase%100 == 0 {
-		time.Sleep(2 * time.Millisecond) // long enough for the others to park
+	for {
+		i := int(p.next.Add(1)) - 1
+		if i >= p.shares {
+			break
+		}
+		if thread == p.slow && phase%100 == 0 {
+			time.Sleep(2 * time.Millisecond) // long enough for the others to park
+		}
+		p.done[i]++
 	}
-	p.plain[thread]++
 	p.inside.Add(-1)
 }
 
 func TestPool(t *testing.T) {
 	// More threads than cores, so that the system stops them at any point, such as
-	// between letting the others go and waking those that parked.
+	// between opening a phase and waking those that parked.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	for _, w := range []patience{patient, {spins: 20}, {}} {
 		for _, threads := range []int{1, 2, 3, 8} {
 			p := newPool(threads, w)
 			for _, phases := range []int{0, 1, 200, 1000} {
-				j := &phased{t: t, phases: phases, slow: phases % threads}
-				p.do(j)
-				if j.sum != threads*phases {
-					t.Errorf("%d threads did %d shares of %d phases", threads, j.sum, phases)
+				for _, shares := range []int{0, 1, 3, 20} {
+					j := &phased{t: t, phases: phases, shares: shares, done: make([]int, shares), slow: phases % threads}
+					if p.do(j); j.current != phases {
+						t.Errorf("%d threads: the job ended after %d of %d phases", threads, j.current, phases)
+					}
 				}
 				time.Sleep(time.Millisecond) // the next job finds them parked
 			}
 			p.close()
 		}
+	}
+}
+
+// TestNobodyWaitsForAbsent: a thread that doesn't come holds up nobody.
+func TestNobodyWaitsForAbsent(t *testing.T) {
+	p := &pool{threads: 3, seats: make([]seat, 3)} // without threads 1 and 2
+	p.state.Store(jobDone)
+	j := &phased{t: t, phases: 100, shares: 5, done: make([]int, 5), slow: -1}
+	if p.do(j); j.current != 100 {
+		t.Errorf("the job ended after %d phases", j.current)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/checkpoint/gguf"
 )
@@ -87,4 +88,19 @@ func BenchmarkGenerate(b *testing.B) {
 			b.ReportMetric(float64(n*sequences*b.N)/b.Elapsed().Seconds(), "tokens/s")
 		})
 	}
+}
+
+// BenchmarkLoad is the time from an open file to an engine that is ready.
+func BenchmarkLoad(b *testing.B) {
+	c := testModel(b)
+	for b.Loop() {
+		e, err := cpu.Backend{}.Load(b.Context(), c, backend.LoadOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := e.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(c.Size())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 }

@@ -20,7 +20,7 @@ type benchOptions struct {
 	// of an engine in this process
 	backend                           string
 	depth, threads, batch, repetition int
-	kvType                            string
+	kvType, repack                    string
 
 	// of a running server
 	requests  int
@@ -30,7 +30,7 @@ type benchOptions struct {
 
 // The flags that make sense for only one of the two things to measure.
 var (
-	engineFlags = []string{"backend", "depth", "threads", "batch", "repetitions", "kv-type"}
+	engineFlags = []string{"backend", "depth", "threads", "batch", "repetitions", "kv-type", "repack"}
 	serverFlags = []string{"requests", "seed", "ignore-eos"}
 )
 
@@ -123,6 +123,7 @@ counted as its usage says, or, if it reports none, by pieces of answers.`,
 	f.IntVarP(&o.batch, "batch", "b", 512, "largest number of tokens in a step")
 	f.IntVar(&o.parallel, "parallel", 1, "sequences that generate together; with --server, requests at a time")
 	f.StringVar(&o.kvType, "kv-type", "auto", "number format of the KV cache: auto, f16, f32 or q8_0")
+	f.StringVar(&o.repack, "repack", "auto", "whether a CPU engine copies the weights into the layout of its kernels: auto or never")
 	f.IntVar(&o.requests, "requests", 32, "with --server: how many requests to send")
 	f.Uint64Var(&o.seed, "seed", 1, "with --server: another seed gives other prompts, which no cache knows")
 	f.BoolVar(&o.ignoreEOS, "ignore-eos", true, "with --server: ask for answers that don't end before -n tokens (not every server can)")

@@ -38,6 +38,7 @@ type engineResult struct {
 	Threads        int       `json:"threads"` // 0: one per core
 	Batch          int       `json:"batch_tokens"`
 	KVType         string    `json:"kv_type"`
+	Repack         string    `json:"repack"`
 	Version        string    `json:"version"`
 }
 
@@ -67,7 +68,7 @@ func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions,
 	longest := max(generated, slices.Max(append([]int{0}, o.prompts...)))
 	need := max(longest, o.parallel*generated)
 	choice, err := manager.Load(ctx, c, backend.LoadRequest{Backend: o.backend, Options: backend.LoadOptions{
-		Context: longest, KVTokens: need + 64*(o.parallel+1), KVType: o.kvType, MaxBatchTokens: o.batch, Threads: o.threads,
+		Context: longest, KVTokens: need + 64*(o.parallel+1), KVType: o.kvType, MaxBatchTokens: o.batch, Threads: o.threads, Repack: o.repack,
 		Progress: func(f float64) { note("loading %3.0f%%", f*100) },
 	}})
 	if err != nil {
@@ -79,7 +80,7 @@ func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions,
 	shape, about := e.Model(), e.Description()
 	row := engineResult{Model: m.Name, File: m.Path(), Size: c.Size(), Parameters: shape.Parameters, Quant: shape.Quantization,
 		Backend: choice.Backend, BackendVersion: about.Version, Device: about.Device, DeviceSampling: b.device != nil,
-		Threads: o.threads, Batch: e.MaxBatchTokens(), KVType: o.kvType, Version: a.version}
+		Threads: o.threads, Batch: e.MaxBatchTokens(), KVType: o.kvType, Repack: o.repack, Version: a.version}
 	var results []engineResult
 	measure := func(r engineResult, run func() (timing, error)) error {
 		tokens := r.Prompt + r.Generated*r.Parallel

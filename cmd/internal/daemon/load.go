@@ -64,6 +64,7 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 		Context: m.Context, KVTokens: m.KVTokens, KVType: m.KVType,
 		MaxBatchTokens: l.Config.Runtime.Scheduler.BatchTokens,
 		Threads:        l.Config.Runtime.Backend("cpu").Threads,
+		Repack:         l.Config.Runtime.Backend("cpu").Repack,
 		Progress:       func(f float64) { l.report(m.ID, "loading", int64(f*1000), 1000) },
 	}})
 	if err != nil {
@@ -73,6 +74,13 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 		log.Warn("the model runs on another backend than the first choice", "backend", choice.Backend, "reason", choice.FallbackReason)
 	}
 	e := choice.Engine
+	if r, ok := e.(backend.Repacker); ok {
+		if cost := r.Repacked(); cost.Mapped != "" {
+			log.Info("weights stay in the mapped file, which is slower", "reason", cost.Mapped)
+		} else {
+			log.Info("weights repacked", "memory_bytes", cost.Bytes, "took", cost.Took.Round(time.Millisecond))
+		}
+	}
 	log.Info("ready", "backend", choice.Backend, "device", e.Description().Device, "quantization", e.Model().Quantization,
 		"context", e.Context(), "kv_tokens", e.KV().Usage().Capacity, "took", time.Since(start).Round(time.Millisecond))
 	return generate.New(generate.ModelOptions{
