@@ -15,6 +15,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
 
@@ -88,12 +89,17 @@ func version() string {
 	return "(devel)"
 }
 
-// defaultThreads is one per physical core that the process may use. Two
-// hardware threads of a core share the units that the kernels keep busy.
+// defaultThreads is one per physical core that the process may use: two hardware
+// threads of a core share the units that the kernels keep busy. A quota on CPU time
+// is rounded up, for the part of a thread that it leaves is work done; Go's own
+// GOMAXPROCS, which is never less than 2 then, doesn't look at the groups above.
 func defaultThreads() int {
 	n := runtime.GOMAXPROCS(0)
 	if cores := host.PhysicalCores(); cores > 0 {
 		n = min(n, cores)
 	}
-	return n
+	if limit := host.CPULimit(); limit > 0 {
+		n = min(n, int(math.Ceil(limit)))
+	}
+	return max(n, 1)
 }

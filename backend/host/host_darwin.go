@@ -17,6 +17,9 @@ func PhysicalCores() int {
 	return 0
 }
 
+// CPULimit is 0: there are no quotas.
+func CPULimit() float64 { return 0 }
+
 // Processor is the CPU's name.
 func Processor() string {
 	if name, err := unix.Sysctl("machdep.cpu.brand_string"); err == nil && name != "" {

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"runtime"
@@ -44,29 +43,10 @@ func Processor() string {
 // use of it, within the limit of the control group; 0 if that can't be told.
 func Memory() (total, available int) {
 	total, available = kib(procField("/proc/meminfo", "MemTotal")), kib(procField("/proc/meminfo", "MemAvailable"))
-	for _, files := range [][2]string{
-		{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-		{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
-	} {
-		limit, err := number(files[0])
-		if err != nil || limit <= 0 {
-			continue
-		}
-		used, err := number(files[1])
-		if err != nil {
-			used = 0
-		}
-		total, available = min(total, limit), min(available, max(limit-used, 0))
+	if limit, left := memoryLimit("/"); limit >= 0 {
+		total, available = min(total, limit), min(available, left)
 	}
 	return total, available
-}
-
-func number(file string) (int, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
 
 func kib(field string) int {
@@ -79,13 +59,8 @@ func kib(field string) int {
 
 // procField finds the first line "name : value" of a file.
 func procField(file, name string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == name {
+	for line := range lines(file) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)
 		}
 	}
