@@ -4,6 +4,16 @@ package simd
 
 import "unsafe"
 
+// scoresF16NEON is dotFloatPortable for rows of scores.
+//
+//go:noescape
+func scoresF16NEON(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
+// scoresF32NEON is dotFloatPortable for rows of scores.
+//
+//go:noescape
+func scoresF32NEON(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+
 // softmaxNEON turns n scores of each row into exponentials; see attentionOps.
 //
 //go:noescape
@@ -18,3 +28,23 @@ func addValuesF16NEON(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.P
 //
 //go:noescape
 func addValuesF32NEON(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
+
+// quantizeKVNEON is quantizeKVPortable for n blocks of 32.
+//
+//go:noescape
+func quantizeKVNEON(codes, scales, x unsafe.Pointer, n int)
+
+// widenHalvesNEON converts n times 32 binary16 to float32.
+//
+//go:noescape
+func widenHalvesNEON(dst, x unsafe.Pointer, n int, next unsafe.Pointer)
+
+// widenKeysNEON converts n panels of int8 with scales, dims a multiple of 32, to float32.
+//
+//go:noescape
+func widenKeysNEON(dst, panels unsafe.Pointer, dims, n int, next unsafe.Pointer)
+
+// widenValuesNEON converts n blocks of 32 int8 with a scale each to float32.
+//
+//go:noescape
+func widenValuesNEON(dst, codes, scales unsafe.Pointer, n int, next unsafe.Pointer)

@@ -3,6 +3,4038 @@
 #include "textflag.h"
 
 
+// func scoresF16NEON(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+TEXT ·scoresF16NEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD chunks+24(FP), R3
+	MOVD x+32(FP), R2
+	MOVD step+40(FP), R4
+	MOVD rows+48(FP), R5
+	MOVD $512, R6
+	MUL R6, R3
+	MOVD $1088, R1
+next1:
+	CMP $4, R5
+	BLT fewer2
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next3:
+	CMP $1, R8
+	BLT fewer4
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop5:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc0316b // ldr q11, [x11, #192]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc0356b // ldr q11, [x11, #208]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc0396b // ldr q11, [x11, #224]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc03d6b // ldr q11, [x11, #240]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	ADD $512, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop5
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800138 // str q24, [x9, #0]
+	WORD $0x3d800539 // str q25, [x9, #16]
+	WORD $0x3d80093a // str q26, [x9, #32]
+	WORD $0x3d800d3b // str q27, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next3
+fewer4:
+	ADD $256, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $4, R5
+	B next1
+fewer2:
+	CMP $3, R5
+	BLT fewer6
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next7:
+	CMP $1, R8
+	BLT fewer8
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop9:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	ADD $512, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop9
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next7
+fewer8:
+	ADD $192, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $3, R5
+	B next1
+fewer6:
+	CMP $2, R5
+	BLT fewer10
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next11:
+	CMP $2, R8
+	BLT fewer12
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	MOVD R7, R9
+	ADD R3, R7, R10
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop13:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc00145 // ldr q5, [x10, #0]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc00547 // ldr q7, [x10, #16]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc00945 // ldr q5, [x10, #32]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc00d47 // ldr q7, [x10, #48]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc01547 // ldr q7, [x10, #80]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc01d47 // ldr q7, [x10, #112]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc02145 // ldr q5, [x10, #128]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc02547 // ldr q7, [x10, #144]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc02945 // ldr q5, [x10, #160]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc02d47 // ldr q7, [x10, #176]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc03145 // ldr q5, [x10, #192]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc03547 // ldr q7, [x10, #208]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc03945 // ldr q5, [x10, #224]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc03d47 // ldr q7, [x10, #240]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc04145 // ldr q5, [x10, #256]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc04547 // ldr q7, [x10, #272]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc04945 // ldr q5, [x10, #288]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc04d47 // ldr q7, [x10, #304]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc05145 // ldr q5, [x10, #320]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc05547 // ldr q7, [x10, #336]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc05945 // ldr q5, [x10, #352]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc05d47 // ldr q7, [x10, #368]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc06145 // ldr q5, [x10, #384]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc06547 // ldr q7, [x10, #400]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc06945 // ldr q5, [x10, #416]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc06d47 // ldr q7, [x10, #432]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc07145 // ldr q5, [x10, #448]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc07547 // ldr q7, [x10, #464]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc07945 // ldr q5, [x10, #480]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc07d47 // ldr q7, [x10, #496]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	ADD $512, R9
+	ADD $512, R10
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop13
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	WORD $0x3d801130 // str q16, [x9, #64]
+	WORD $0x3d801531 // str q17, [x9, #80]
+	WORD $0x3d801932 // str q18, [x9, #96]
+	WORD $0x3d801d33 // str q19, [x9, #112]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	WORD $0x3d801138 // str q24, [x9, #64]
+	WORD $0x3d801539 // str q25, [x9, #80]
+	WORD $0x3d80193a // str q26, [x9, #96]
+	WORD $0x3d801d3b // str q27, [x9, #112]
+	ADD $128, R6
+	ADD R3, R7
+	ADD R3, R7
+	SUB $2, R8
+	B next11
+fewer12:
+	CMP $1, R8
+	BLT fewer14
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop15:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	ADD $512, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop15
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next11
+fewer14:
+	ADD $128, R2
+	ADD R1, R0
+	ADD R1, R0
+	SUB $2, R5
+	B next1
+fewer10:
+	CMP $1, R5
+	BLT fewer16
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next17:
+	CMP $2, R8
+	BLT fewer18
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	MOVD R7, R9
+	ADD R3, R7, R10
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop19:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc00145 // ldr q5, [x10, #0]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc00547 // ldr q7, [x10, #16]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc00945 // ldr q5, [x10, #32]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc00d47 // ldr q7, [x10, #48]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc01547 // ldr q7, [x10, #80]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc01d47 // ldr q7, [x10, #112]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc02145 // ldr q5, [x10, #128]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc02547 // ldr q7, [x10, #144]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc02945 // ldr q5, [x10, #160]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc02d47 // ldr q7, [x10, #176]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc03145 // ldr q5, [x10, #192]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc03547 // ldr q7, [x10, #208]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc03945 // ldr q5, [x10, #224]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc03d47 // ldr q7, [x10, #240]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc04145 // ldr q5, [x10, #256]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc04547 // ldr q7, [x10, #272]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc04945 // ldr q5, [x10, #288]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc04d47 // ldr q7, [x10, #304]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc05145 // ldr q5, [x10, #320]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc05547 // ldr q7, [x10, #336]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc05945 // ldr q5, [x10, #352]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc05d47 // ldr q7, [x10, #368]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc06145 // ldr q5, [x10, #384]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc06547 // ldr q7, [x10, #400]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc06945 // ldr q5, [x10, #416]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc06d47 // ldr q7, [x10, #432]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc07145 // ldr q5, [x10, #448]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc07547 // ldr q7, [x10, #464]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x3dc07945 // ldr q5, [x10, #480]
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x3dc07d47 // ldr q7, [x10, #496]
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	ADD $512, R9
+	ADD $512, R10
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop19
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	WORD $0x3d801130 // str q16, [x9, #64]
+	WORD $0x3d801531 // str q17, [x9, #80]
+	WORD $0x3d801932 // str q18, [x9, #96]
+	WORD $0x3d801d33 // str q19, [x9, #112]
+	ADD $128, R6
+	ADD R3, R7
+	ADD R3, R7
+	SUB $2, R8
+	B next17
+fewer18:
+	CMP $1, R8
+	BLT fewer20
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop21:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc00121 // ldr q1, [x9, #0]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00523 // ldr q3, [x9, #16]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc00921 // ldr q1, [x9, #32]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc01121 // ldr q1, [x9, #64]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc01921 // ldr q1, [x9, #96]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc02121 // ldr q1, [x9, #128]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc02921 // ldr q1, [x9, #160]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc03121 // ldr q1, [x9, #192]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc03921 // ldr q1, [x9, #224]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc04121 // ldr q1, [x9, #256]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc04921 // ldr q1, [x9, #288]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc05121 // ldr q1, [x9, #320]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc05921 // ldr q1, [x9, #352]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc06121 // ldr q1, [x9, #384]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc06921 // ldr q1, [x9, #416]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc07121 // ldr q1, [x9, #448]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc07921 // ldr q1, [x9, #480]
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	ADD $512, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop21
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next17
+fewer20:
+	ADD $64, R2
+	ADD R1, R0
+	SUB $1, R5
+	B next1
+fewer16:
+	RET 
+
+// func scoresF32NEON(dst, panels unsafe.Pointer, n, chunks int, x unsafe.Pointer, step uintptr, rows int, next unsafe.Pointer)
+TEXT ·scoresF32NEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD chunks+24(FP), R3
+	MOVD x+32(FP), R2
+	MOVD step+40(FP), R4
+	MOVD rows+48(FP), R5
+	MOVD $1024, R6
+	MUL R6, R3
+	MOVD $1088, R1
+next22:
+	CMP $4, R5
+	BLT fewer23
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next24:
+	CMP $1, R8
+	BLT fewer25
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop26:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc0316b // ldr q11, [x11, #192]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc0356b // ldr q11, [x11, #208]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc0396b // ldr q11, [x11, #224]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc03d6b // ldr q11, [x11, #240]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	ADD $1024, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop26
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800138 // str q24, [x9, #0]
+	WORD $0x3d800539 // str q25, [x9, #16]
+	WORD $0x3d80093a // str q26, [x9, #32]
+	WORD $0x3d800d3b // str q27, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next24
+fewer25:
+	ADD $256, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $4, R5
+	B next22
+fewer23:
+	CMP $3, R5
+	BLT fewer27
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next28:
+	CMP $1, R8
+	BLT fewer29
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop30:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	ADD $1024, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop30
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next28
+fewer29:
+	ADD $192, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $3, R5
+	B next22
+fewer27:
+	CMP $2, R5
+	BLT fewer31
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next32:
+	CMP $2, R8
+	BLT fewer33
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	MOVD R7, R9
+	ADD R3, R7, R10
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop34:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x3dc00144 // ldr q4, [x10, #0]
+	WORD $0x3dc00545 // ldr q5, [x10, #16]
+	WORD $0x3dc00946 // ldr q6, [x10, #32]
+	WORD $0x3dc00d47 // ldr q7, [x10, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x3dc01144 // ldr q4, [x10, #64]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+	WORD $0x3dc01946 // ldr q6, [x10, #96]
+	WORD $0x3dc01d47 // ldr q7, [x10, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x3dc02144 // ldr q4, [x10, #128]
+	WORD $0x3dc02545 // ldr q5, [x10, #144]
+	WORD $0x3dc02946 // ldr q6, [x10, #160]
+	WORD $0x3dc02d47 // ldr q7, [x10, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x3dc03144 // ldr q4, [x10, #192]
+	WORD $0x3dc03545 // ldr q5, [x10, #208]
+	WORD $0x3dc03946 // ldr q6, [x10, #224]
+	WORD $0x3dc03d47 // ldr q7, [x10, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x3dc04144 // ldr q4, [x10, #256]
+	WORD $0x3dc04545 // ldr q5, [x10, #272]
+	WORD $0x3dc04946 // ldr q6, [x10, #288]
+	WORD $0x3dc04d47 // ldr q7, [x10, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x3dc05144 // ldr q4, [x10, #320]
+	WORD $0x3dc05545 // ldr q5, [x10, #336]
+	WORD $0x3dc05946 // ldr q6, [x10, #352]
+	WORD $0x3dc05d47 // ldr q7, [x10, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x3dc06144 // ldr q4, [x10, #384]
+	WORD $0x3dc06545 // ldr q5, [x10, #400]
+	WORD $0x3dc06946 // ldr q6, [x10, #416]
+	WORD $0x3dc06d47 // ldr q7, [x10, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x3dc07144 // ldr q4, [x10, #448]
+	WORD $0x3dc07545 // ldr q5, [x10, #464]
+	WORD $0x3dc07946 // ldr q6, [x10, #480]
+	WORD $0x3dc07d47 // ldr q7, [x10, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x3dc08144 // ldr q4, [x10, #512]
+	WORD $0x3dc08545 // ldr q5, [x10, #528]
+	WORD $0x3dc08946 // ldr q6, [x10, #544]
+	WORD $0x3dc08d47 // ldr q7, [x10, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x3dc09144 // ldr q4, [x10, #576]
+	WORD $0x3dc09545 // ldr q5, [x10, #592]
+	WORD $0x3dc09946 // ldr q6, [x10, #608]
+	WORD $0x3dc09d47 // ldr q7, [x10, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x3dc0a144 // ldr q4, [x10, #640]
+	WORD $0x3dc0a545 // ldr q5, [x10, #656]
+	WORD $0x3dc0a946 // ldr q6, [x10, #672]
+	WORD $0x3dc0ad47 // ldr q7, [x10, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x3dc0b144 // ldr q4, [x10, #704]
+	WORD $0x3dc0b545 // ldr q5, [x10, #720]
+	WORD $0x3dc0b946 // ldr q6, [x10, #736]
+	WORD $0x3dc0bd47 // ldr q7, [x10, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x3dc0c144 // ldr q4, [x10, #768]
+	WORD $0x3dc0c545 // ldr q5, [x10, #784]
+	WORD $0x3dc0c946 // ldr q6, [x10, #800]
+	WORD $0x3dc0cd47 // ldr q7, [x10, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
+	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0x4f891098 // fmla v24.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910b9 // fmla v25.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910da // fmla v26.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910fb // fmla v27.4s, v7.4s, v9.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x3dc0d144 // ldr q4, [x10, #832]
+	WORD $0x3dc0d545 // ldr q5, [x10, #848]
+	WORD $0x3dc0d946 // ldr q6, [x10, #864]
+	WORD $0x3dc0dd47 // ldr q7, [x10, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x4fa91014 // fmla v20.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91035 // fmla v21.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91056 // fmla v22.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91077 // fmla v23.4s, v3.4s, v9.s[1]
+	WORD $0x4fa91098 // fmla v24.4s, v4.4s, v9.s[1]
+	WORD $0x4fa910b9 // fmla v25.4s, v5.4s, v9.s[1]
+	WORD $0x4fa910da // fmla v26.4s, v6.4s, v9.s[1]
+	WORD $0x4fa910fb // fmla v27.4s, v7.4s, v9.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x3dc0e144 // ldr q4, [x10, #896]
+	WORD $0x3dc0e545 // ldr q5, [x10, #912]
+	WORD $0x3dc0e946 // ldr q6, [x10, #928]
+	WORD $0x3dc0ed47 // ldr q7, [x10, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x4f891814 // fmla v20.4s, v0.4s, v9.s[2]
+	WORD $0x4f891835 // fmla v21.4s, v1.4s, v9.s[2]
+	WORD $0x4f891856 // fmla v22.4s, v2.4s, v9.s[2]
+	WORD $0x4f891877 // fmla v23.4s, v3.4s, v9.s[2]
+	WORD $0x4f891898 // fmla v24.4s, v4.4s, v9.s[2]
+	WORD $0x4f8918b9 // fmla v25.4s, v5.4s, v9.s[2]
+	WORD $0x4f8918da // fmla v26.4s, v6.4s, v9.s[2]
+	WORD $0x4f8918fb // fmla v27.4s, v7.4s, v9.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x3dc0f144 // ldr q4, [x10, #960]
+	WORD $0x3dc0f545 // ldr q5, [x10, #976]
+	WORD $0x3dc0f946 // ldr q6, [x10, #992]
+	WORD $0x3dc0fd47 // ldr q7, [x10, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x4fa91814 // fmla v20.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91835 // fmla v21.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91856 // fmla v22.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91877 // fmla v23.4s, v3.4s, v9.s[3]
+	WORD $0x4fa91898 // fmla v24.4s, v4.4s, v9.s[3]
+	WORD $0x4fa918b9 // fmla v25.4s, v5.4s, v9.s[3]
+	WORD $0x4fa918da // fmla v26.4s, v6.4s, v9.s[3]
+	WORD $0x4fa918fb // fmla v27.4s, v7.4s, v9.s[3]
+	ADD $1024, R9
+	ADD $1024, R10
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop34
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	WORD $0x3d801130 // str q16, [x9, #64]
+	WORD $0x3d801531 // str q17, [x9, #80]
+	WORD $0x3d801932 // str q18, [x9, #96]
+	WORD $0x3d801d33 // str q19, [x9, #112]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	WORD $0x3d801138 // str q24, [x9, #64]
+	WORD $0x3d801539 // str q25, [x9, #80]
+	WORD $0x3d80193a // str q26, [x9, #96]
+	WORD $0x3d801d3b // str q27, [x9, #112]
+	ADD $128, R6
+	ADD R3, R7
+	ADD R3, R7
+	SUB $2, R8
+	B next32
+fewer33:
+	CMP $1, R8
+	BLT fewer35
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop36:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	ADD $1024, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop36
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next32
+fewer35:
+	ADD $128, R2
+	ADD R1, R0
+	ADD R1, R0
+	SUB $2, R5
+	B next22
+fewer31:
+	CMP $1, R5
+	BLT fewer37
+	MOVD R0, R6
+	MOVD panels+8(FP), R7
+	MOVD n+16(FP), R8
+next38:
+	CMP $2, R8
+	BLT fewer39
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	MOVD R7, R9
+	ADD R3, R7, R10
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop40:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x3dc00144 // ldr q4, [x10, #0]
+	WORD $0x3dc00545 // ldr q5, [x10, #16]
+	WORD $0x3dc00946 // ldr q6, [x10, #32]
+	WORD $0x3dc00d47 // ldr q7, [x10, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x3dc01144 // ldr q4, [x10, #64]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+	WORD $0x3dc01946 // ldr q6, [x10, #96]
+	WORD $0x3dc01d47 // ldr q7, [x10, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x3dc02144 // ldr q4, [x10, #128]
+	WORD $0x3dc02545 // ldr q5, [x10, #144]
+	WORD $0x3dc02946 // ldr q6, [x10, #160]
+	WORD $0x3dc02d47 // ldr q7, [x10, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x3dc03144 // ldr q4, [x10, #192]
+	WORD $0x3dc03545 // ldr q5, [x10, #208]
+	WORD $0x3dc03946 // ldr q6, [x10, #224]
+	WORD $0x3dc03d47 // ldr q7, [x10, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x3dc04144 // ldr q4, [x10, #256]
+	WORD $0x3dc04545 // ldr q5, [x10, #272]
+	WORD $0x3dc04946 // ldr q6, [x10, #288]
+	WORD $0x3dc04d47 // ldr q7, [x10, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x3dc05144 // ldr q4, [x10, #320]
+	WORD $0x3dc05545 // ldr q5, [x10, #336]
+	WORD $0x3dc05946 // ldr q6, [x10, #352]
+	WORD $0x3dc05d47 // ldr q7, [x10, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x3dc06144 // ldr q4, [x10, #384]
+	WORD $0x3dc06545 // ldr q5, [x10, #400]
+	WORD $0x3dc06946 // ldr q6, [x10, #416]
+	WORD $0x3dc06d47 // ldr q7, [x10, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x3dc07144 // ldr q4, [x10, #448]
+	WORD $0x3dc07545 // ldr q5, [x10, #464]
+	WORD $0x3dc07946 // ldr q6, [x10, #480]
+	WORD $0x3dc07d47 // ldr q7, [x10, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x3dc08144 // ldr q4, [x10, #512]
+	WORD $0x3dc08545 // ldr q5, [x10, #528]
+	WORD $0x3dc08946 // ldr q6, [x10, #544]
+	WORD $0x3dc08d47 // ldr q7, [x10, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x3dc09144 // ldr q4, [x10, #576]
+	WORD $0x3dc09545 // ldr q5, [x10, #592]
+	WORD $0x3dc09946 // ldr q6, [x10, #608]
+	WORD $0x3dc09d47 // ldr q7, [x10, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x3dc0a144 // ldr q4, [x10, #640]
+	WORD $0x3dc0a545 // ldr q5, [x10, #656]
+	WORD $0x3dc0a946 // ldr q6, [x10, #672]
+	WORD $0x3dc0ad47 // ldr q7, [x10, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x3dc0b144 // ldr q4, [x10, #704]
+	WORD $0x3dc0b545 // ldr q5, [x10, #720]
+	WORD $0x3dc0b946 // ldr q6, [x10, #736]
+	WORD $0x3dc0bd47 // ldr q7, [x10, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x3dc0c144 // ldr q4, [x10, #768]
+	WORD $0x3dc0c545 // ldr q5, [x10, #784]
+	WORD $0x3dc0c946 // ldr q6, [x10, #800]
+	WORD $0x3dc0cd47 // ldr q7, [x10, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f881090 // fmla v16.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b1 // fmla v17.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d2 // fmla v18.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810f3 // fmla v19.4s, v7.4s, v8.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x3dc0d144 // ldr q4, [x10, #832]
+	WORD $0x3dc0d545 // ldr q5, [x10, #848]
+	WORD $0x3dc0d946 // ldr q6, [x10, #864]
+	WORD $0x3dc0dd47 // ldr q7, [x10, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa81090 // fmla v16.4s, v4.4s, v8.s[1]
+	WORD $0x4fa810b1 // fmla v17.4s, v5.4s, v8.s[1]
+	WORD $0x4fa810d2 // fmla v18.4s, v6.4s, v8.s[1]
+	WORD $0x4fa810f3 // fmla v19.4s, v7.4s, v8.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x3dc0e144 // ldr q4, [x10, #896]
+	WORD $0x3dc0e545 // ldr q5, [x10, #912]
+	WORD $0x3dc0e946 // ldr q6, [x10, #928]
+	WORD $0x3dc0ed47 // ldr q7, [x10, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f881890 // fmla v16.4s, v4.4s, v8.s[2]
+	WORD $0x4f8818b1 // fmla v17.4s, v5.4s, v8.s[2]
+	WORD $0x4f8818d2 // fmla v18.4s, v6.4s, v8.s[2]
+	WORD $0x4f8818f3 // fmla v19.4s, v7.4s, v8.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x3dc0f144 // ldr q4, [x10, #960]
+	WORD $0x3dc0f545 // ldr q5, [x10, #976]
+	WORD $0x3dc0f946 // ldr q6, [x10, #992]
+	WORD $0x3dc0fd47 // ldr q7, [x10, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa81890 // fmla v16.4s, v4.4s, v8.s[3]
+	WORD $0x4fa818b1 // fmla v17.4s, v5.4s, v8.s[3]
+	WORD $0x4fa818d2 // fmla v18.4s, v6.4s, v8.s[3]
+	WORD $0x4fa818f3 // fmla v19.4s, v7.4s, v8.s[3]
+	ADD $1024, R9
+	ADD $1024, R10
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop40
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	WORD $0x3d801130 // str q16, [x9, #64]
+	WORD $0x3d801531 // str q17, [x9, #80]
+	WORD $0x3d801932 // str q18, [x9, #96]
+	WORD $0x3d801d33 // str q19, [x9, #112]
+	ADD $128, R6
+	ADD R3, R7
+	ADD R3, R7
+	SUB $2, R8
+	B next38
+fewer39:
+	CMP $1, R8
+	BLT fewer41
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+24(FP), R12
+loop42:
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc00120 // ldr q0, [x9, #0]
+	WORD $0x3dc00521 // ldr q1, [x9, #16]
+	WORD $0x3dc00922 // ldr q2, [x9, #32]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc01120 // ldr q0, [x9, #64]
+	WORD $0x3dc01521 // ldr q1, [x9, #80]
+	WORD $0x3dc01922 // ldr q2, [x9, #96]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc02120 // ldr q0, [x9, #128]
+	WORD $0x3dc02521 // ldr q1, [x9, #144]
+	WORD $0x3dc02922 // ldr q2, [x9, #160]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc03120 // ldr q0, [x9, #192]
+	WORD $0x3dc03521 // ldr q1, [x9, #208]
+	WORD $0x3dc03922 // ldr q2, [x9, #224]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc04120 // ldr q0, [x9, #256]
+	WORD $0x3dc04521 // ldr q1, [x9, #272]
+	WORD $0x3dc04922 // ldr q2, [x9, #288]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc05120 // ldr q0, [x9, #320]
+	WORD $0x3dc05521 // ldr q1, [x9, #336]
+	WORD $0x3dc05922 // ldr q2, [x9, #352]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc06120 // ldr q0, [x9, #384]
+	WORD $0x3dc06521 // ldr q1, [x9, #400]
+	WORD $0x3dc06922 // ldr q2, [x9, #416]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc07120 // ldr q0, [x9, #448]
+	WORD $0x3dc07521 // ldr q1, [x9, #464]
+	WORD $0x3dc07922 // ldr q2, [x9, #480]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc08120 // ldr q0, [x9, #512]
+	WORD $0x3dc08521 // ldr q1, [x9, #528]
+	WORD $0x3dc08922 // ldr q2, [x9, #544]
+	WORD $0x3dc08d23 // ldr q3, [x9, #560]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc09120 // ldr q0, [x9, #576]
+	WORD $0x3dc09521 // ldr q1, [x9, #592]
+	WORD $0x3dc09922 // ldr q2, [x9, #608]
+	WORD $0x3dc09d23 // ldr q3, [x9, #624]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc0a120 // ldr q0, [x9, #640]
+	WORD $0x3dc0a521 // ldr q1, [x9, #656]
+	WORD $0x3dc0a922 // ldr q2, [x9, #672]
+	WORD $0x3dc0ad23 // ldr q3, [x9, #688]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc0b120 // ldr q0, [x9, #704]
+	WORD $0x3dc0b521 // ldr q1, [x9, #720]
+	WORD $0x3dc0b922 // ldr q2, [x9, #736]
+	WORD $0x3dc0bd23 // ldr q3, [x9, #752]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc0c120 // ldr q0, [x9, #768]
+	WORD $0x3dc0c521 // ldr q1, [x9, #784]
+	WORD $0x3dc0c922 // ldr q2, [x9, #800]
+	WORD $0x3dc0cd23 // ldr q3, [x9, #816]
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc0d120 // ldr q0, [x9, #832]
+	WORD $0x3dc0d521 // ldr q1, [x9, #848]
+	WORD $0x3dc0d922 // ldr q2, [x9, #864]
+	WORD $0x3dc0dd23 // ldr q3, [x9, #880]
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc0e120 // ldr q0, [x9, #896]
+	WORD $0x3dc0e521 // ldr q1, [x9, #912]
+	WORD $0x3dc0e922 // ldr q2, [x9, #928]
+	WORD $0x3dc0ed23 // ldr q3, [x9, #944]
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc0f120 // ldr q0, [x9, #960]
+	WORD $0x3dc0f521 // ldr q1, [x9, #976]
+	WORD $0x3dc0f922 // ldr q2, [x9, #992]
+	WORD $0x3dc0fd23 // ldr q3, [x9, #1008]
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	ADD $1024, R9
+	ADD R4, R11
+	SUBS $1, R12
+	BNE loop42
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next38
+fewer41:
+	ADD $64, R2
+	ADD R1, R0
+	SUB $1, R5
+	B next22
+fewer37:
+	RET 
+
 // func softmaxNEON(s unsafe.Pointer, n, rows int, top, total unsafe.Pointer)
 TEXT ·softmaxNEON(SB), NOSPLIT, $0-40
 	MOVD s+0(FP), R0
@@ -38,14 +4070,14 @@ TEXT ·softmaxNEON(SB), NOSPLIT, $0-40
 	WORD $0x4e040f3e // dup v30.4s, w25
 	MOVD $0x3f800000, R25
 	WORD $0x4e040f3f // dup v31.4s, w25
-loop1:
+loop43:
 	WORD $0x3dc00008 // ldr q8, [x0, #0]
 	WORD $0x3dc00409 // ldr q9, [x0, #16]
 	WORD $0x3dc0080a // ldr q10, [x0, #32]
 	WORD $0x3dc00c0b // ldr q11, [x0, #48]
 	MOVD R0, R6
 	MOVD R1, R7
-loop2:
+loop44:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x4e20f508 // fmax v8.4s, v8.4s, v0.4s
 	WORD $0x3dc004c0 // ldr q0, [x6, #16]
@@ -56,20 +4088,23 @@ loop2:
 	WORD $0x4e20f56b // fmax v11.4s, v11.4s, v0.4s
 	ADD $64, R6
 	SUBS $16, R7
-	BNE loop2
-	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
-	WORD $0x4e2bf54a // fmax v10.4s, v10.4s, v11.4s
+	BNE loop44
 	WORD $0x4e2af508 // fmax v8.4s, v8.4s, v10.4s
-	WORD $0x6e30f907 // fmaxv s7, v8.4s
-	WORD $0xbd000067 // str s7, [x3]
-	WORD $0x4e0404e7 // dup v7.4s, v7.s[0]
+	WORD $0x4e2bf529 // fmax v9.4s, v9.4s, v11.4s
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0x6e084109 // ext v9.16b, v8.16b, v8.16b, #8
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0x4e0c0509 // dup v9.4s, v8.s[1]
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0xbd000068 // str s8, [x3]
+	WORD $0x4e040507 // dup v7.4s, v8.s[0]
 	WORD $0x4f00e408 // movi v8.16b, #0
 	WORD $0x4f00e409 // movi v9.16b, #0
 	WORD $0x4f00e40a // movi v10.16b, #0
 	WORD $0x4f00e40b // movi v11.16b, #0
 	MOVD R0, R6
 	MOVD R1, R7
-loop3:
+loop45:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x4ea7d400 // fsub v0.4s, v0.4s, v7.4s
 	WORD $0x4e32f400 // fmax v0.4s, v0.4s, v18.4s
@@ -184,39 +4219,39 @@ loop3:
 	WORD $0x3d800cc0 // str q0, [x6, #48]
 	ADD $64, R6
 	SUBS $16, R7
-	BNE loop3
-	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	BNE loop45
 	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
 	WORD $0x6e084109 // ext v9.16b, v8.16b, v8.16b, #8
 	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
-	WORD $0x6e082109 // ext v9.16b, v8.16b, v8.16b, #4
+	WORD $0x4e0c0509 // dup v9.4s, v8.s[1]
 	WORD $0x4e29d508 // fadd v8.4s, v8.4s, v9.4s
 	WORD $0xbd000088 // str s8, [x4]
 	ADD $1088, R0
 	ADD $4, R3
 	ADD $4, R4
 	SUBS $1, R2
-	BNE loop1
+	BNE loop43
 	RET 
 
 // func addValuesF16NEON(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 TEXT ·addValuesF16NEON(SB), NOSPLIT, $0-56
 	MOVD out+0(FP), R0
 	MOVD p+8(FP), R1
-	MOVD dims+24(FP), R5
+	MOVD dims+24(FP), R4
 	MOVD rows+40(FP), R6
-	LSL $2, R5, R4
-	LSL $1, R5
-next4:
+	LSL $1, R4, R5
+	LSL $2, R4
+next46:
 	CMP $4, R6
-	BLT fewer5
+	BLT fewer47
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next6:
+next48:
 	CMP $1, R9
-	BLT fewer7
+	BLT fewer49
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -240,37 +4275,37 @@ next6:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop8:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
-	WORD $0xbd48818a // ldr s10, [x12, #2176]
-	WORD $0xbd4cc18b // ldr s11, [x12, #3264]
+loop50:
 	WORD $0x3dc001a1 // ldr q1, [x13, #0]
 	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
-	WORD $0x4f8a1018 // fmla v24.4s, v0.4s, v10.s[0]
-	WORD $0x4f8b101c // fmla v28.4s, v0.4s, v11.s[0]
 	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
-	WORD $0x4f8a1039 // fmla v25.4s, v1.4s, v10.s[0]
-	WORD $0x4f8b103d // fmla v29.4s, v1.4s, v11.s[0]
 	WORD $0x3dc005a3 // ldr q3, [x13, #16]
 	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
-	WORD $0x4f8a105a // fmla v26.4s, v2.4s, v10.s[0]
-	WORD $0x4f8b105e // fmla v30.4s, v2.4s, v11.s[0]
 	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0xbd48818a // ldr s10, [x12, #2176]
+	WORD $0x4f8a1018 // fmla v24.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1039 // fmla v25.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a105a // fmla v26.4s, v2.4s, v10.s[0]
 	WORD $0x4f8a107b // fmla v27.4s, v3.4s, v10.s[0]
+	WORD $0xbd4cc18b // ldr s11, [x12, #3264]
+	WORD $0x4f8b101c // fmla v28.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b103d // fmla v29.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105e // fmla v30.4s, v2.4s, v11.s[0]
 	WORD $0x4f8b107f // fmla v31.4s, v3.4s, v11.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop8
+	BNE loop50
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -294,24 +4329,25 @@ loop8:
 	ADD $64, R7
 	ADD $32, R8
 	SUB $1, R9
-	B next6
-fewer7:
-	ADD $4352, R1
+	B next48
+fewer49:
+	MOVD $4352, R10
+	ADD R10, R1
 	ADD R4, R0
 	ADD R4, R0
 	ADD R4, R0
 	ADD R4, R0
 	SUB $4, R6
-	B next4
-fewer5:
+	B next46
+fewer47:
 	CMP $2, R6
-	BLT fewer9
+	BLT fewer51
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next10:
+next52:
 	CMP $2, R9
-	BLT fewer11
+	BLT fewer53
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -333,41 +4369,41 @@ next10:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop12:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
+loop54:
 	WORD $0x3dc001a1 // ldr q1, [x13, #0]
 	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891018 // fmla v24.4s, v0.4s, v9.s[0]
 	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891039 // fmla v25.4s, v1.4s, v9.s[0]
 	WORD $0x3dc005a3 // ldr q3, [x13, #16]
 	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f89105a // fmla v26.4s, v2.4s, v9.s[0]
 	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
-	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
-	WORD $0x4f89107b // fmla v27.4s, v3.4s, v9.s[0]
 	WORD $0x3dc009a5 // ldr q5, [x13, #32]
 	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
-	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
-	WORD $0x4f89109c // fmla v28.4s, v4.4s, v9.s[0]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
-	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
-	WORD $0x4f8910bd // fmla v29.4s, v5.4s, v9.s[0]
 	WORD $0x3dc00da7 // ldr q7, [x13, #48]
 	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
-	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
-	WORD $0x4f8910de // fmla v30.4s, v6.4s, v9.s[0]
 	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
+	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
 	WORD $0x4f8810f7 // fmla v23.4s, v7.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891018 // fmla v24.4s, v0.4s, v9.s[0]
+	WORD $0x4f891039 // fmla v25.4s, v1.4s, v9.s[0]
+	WORD $0x4f89105a // fmla v26.4s, v2.4s, v9.s[0]
+	WORD $0x4f89107b // fmla v27.4s, v3.4s, v9.s[0]
+	WORD $0x4f89109c // fmla v28.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910bd // fmla v29.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910de // fmla v30.4s, v6.4s, v9.s[0]
 	WORD $0x4f8910ff // fmla v31.4s, v7.4s, v9.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop12
+	BNE loop54
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -389,10 +4425,10 @@ loop12:
 	ADD $128, R7
 	ADD $64, R8
 	SUB $2, R9
-	B next10
-fewer11:
+	B next52
+fewer53:
 	CMP $1, R9
-	BLT fewer13
+	BLT fewer55
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -406,27 +4442,27 @@ fewer11:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop14:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
+loop56:
 	WORD $0x3dc001a1 // ldr q1, [x13, #0]
 	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
 	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
 	WORD $0x3dc005a3 // ldr q3, [x13, #16]
 	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop14
+	BNE loop56
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -440,22 +4476,23 @@ loop14:
 	ADD $64, R7
 	ADD $32, R8
 	SUB $1, R9
-	B next10
-fewer13:
-	ADD $2176, R1
+	B next52
+fewer55:
+	MOVD $2176, R10
+	ADD R10, R1
 	ADD R4, R0
 	ADD R4, R0
 	SUB $2, R6
-	B next4
-fewer9:
+	B next46
+fewer51:
 	CMP $1, R6
-	BLT fewer15
+	BLT fewer57
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next16:
-	CMP $4, R9
-	BLT fewer17
+next58:
+	CMP $2, R9
+	BLT fewer59
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -465,63 +4502,35 @@ next16:
 	WORD $0x3dc01555 // ldr q21, [x10, #80]
 	WORD $0x3dc01956 // ldr q22, [x10, #96]
 	WORD $0x3dc01d57 // ldr q23, [x10, #112]
-	WORD $0x3dc02158 // ldr q24, [x10, #128]
-	WORD $0x3dc02559 // ldr q25, [x10, #144]
-	WORD $0x3dc0295a // ldr q26, [x10, #160]
-	WORD $0x3dc02d5b // ldr q27, [x10, #176]
-	WORD $0x3dc0315c // ldr q28, [x10, #192]
-	WORD $0x3dc0355d // ldr q29, [x10, #208]
-	WORD $0x3dc0395e // ldr q30, [x10, #224]
-	WORD $0x3dc03d5f // ldr q31, [x10, #240]
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop18:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
+loop60:
 	WORD $0x3dc001a1 // ldr q1, [x13, #0]
 	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
 	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
 	WORD $0x3dc005a3 // ldr q3, [x13, #16]
 	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
-	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
 	WORD $0x3dc009a5 // ldr q5, [x13, #32]
 	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
-	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
 	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
-	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
 	WORD $0x3dc00da7 // ldr q7, [x13, #48]
 	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
+	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
 	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
-	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
 	WORD $0x4f8810f7 // fmla v23.4s, v7.4s, v8.s[0]
-	WORD $0x3dc011a1 // ldr q1, [x13, #64]
-	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881018 // fmla v24.4s, v0.4s, v8.s[0]
-	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881039 // fmla v25.4s, v1.4s, v8.s[0]
-	WORD $0x3dc015a3 // ldr q3, [x13, #80]
-	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f88105a // fmla v26.4s, v2.4s, v8.s[0]
-	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
-	WORD $0x4f88107b // fmla v27.4s, v3.4s, v8.s[0]
-	WORD $0x3dc019a5 // ldr q5, [x13, #96]
-	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
-	WORD $0x4f88109c // fmla v28.4s, v4.4s, v8.s[0]
-	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
-	WORD $0x4f8810bd // fmla v29.4s, v5.4s, v8.s[0]
-	WORD $0x3dc01da7 // ldr q7, [x13, #112]
-	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
-	WORD $0x4f8810de // fmla v30.4s, v6.4s, v8.s[0]
-	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
-	WORD $0x4f8810ff // fmla v31.4s, v7.4s, v8.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop18
+	BNE loop60
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -531,21 +4540,13 @@ loop18:
 	WORD $0x3d801555 // str q21, [x10, #80]
 	WORD $0x3d801956 // str q22, [x10, #96]
 	WORD $0x3d801d57 // str q23, [x10, #112]
-	WORD $0x3d802158 // str q24, [x10, #128]
-	WORD $0x3d802559 // str q25, [x10, #144]
-	WORD $0x3d80295a // str q26, [x10, #160]
-	WORD $0x3d802d5b // str q27, [x10, #176]
-	WORD $0x3d80315c // str q28, [x10, #192]
-	WORD $0x3d80355d // str q29, [x10, #208]
-	WORD $0x3d80395e // str q30, [x10, #224]
-	WORD $0x3d803d5f // str q31, [x10, #240]
-	ADD $256, R7
-	ADD $128, R8
-	SUB $4, R9
-	B next16
-fewer17:
+	ADD $128, R7
+	ADD $64, R8
+	SUB $2, R9
+	B next58
+fewer59:
 	CMP $1, R9
-	BLT fewer19
+	BLT fewer61
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -554,22 +4555,22 @@ fewer17:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop20:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
+loop62:
 	WORD $0x3dc001a1 // ldr q1, [x13, #0]
 	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
 	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
 	WORD $0x3dc005a3 // ldr q3, [x13, #16]
 	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop20
+	BNE loop62
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -578,32 +4579,33 @@ loop20:
 	ADD $64, R7
 	ADD $32, R8
 	SUB $1, R9
-	B next16
-fewer19:
-	ADD $1088, R1
+	B next58
+fewer61:
+	MOVD $1088, R10
+	ADD R10, R1
 	ADD R4, R0
 	SUB $1, R6
-	B next4
-fewer15:
+	B next46
+fewer57:
 	RET 
 
 // func addValuesF32NEON(out, p, v unsafe.Pointer, dims, n, rows int, next unsafe.Pointer)
 TEXT ·addValuesF32NEON(SB), NOSPLIT, $0-56
 	MOVD out+0(FP), R0
 	MOVD p+8(FP), R1
-	MOVD dims+24(FP), R5
+	MOVD dims+24(FP), R4
 	MOVD rows+40(FP), R6
-	LSL $2, R5, R4
-	LSL $2, R5
-next21:
+	LSL $2, R4, R5
+	LSL $2, R4
+next63:
 	CMP $4, R6
-	BLT fewer22
+	BLT fewer64
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next23:
+next65:
 	CMP $1, R9
-	BLT fewer24
+	BLT fewer66
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -627,35 +4629,35 @@ next23:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop25:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
-	WORD $0xbd48818a // ldr s10, [x12, #2176]
-	WORD $0xbd4cc18b // ldr s11, [x12, #3264]
+loop67:
 	WORD $0x3dc001a0 // ldr q0, [x13, #0]
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
-	WORD $0x4f8a1018 // fmla v24.4s, v0.4s, v10.s[0]
-	WORD $0x4f8b101c // fmla v28.4s, v0.4s, v11.s[0]
 	WORD $0x3dc005a1 // ldr q1, [x13, #16]
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
-	WORD $0x4f8a1039 // fmla v25.4s, v1.4s, v10.s[0]
-	WORD $0x4f8b103d // fmla v29.4s, v1.4s, v11.s[0]
 	WORD $0x3dc009a2 // ldr q2, [x13, #32]
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
-	WORD $0x4f8a105a // fmla v26.4s, v2.4s, v10.s[0]
-	WORD $0x4f8b105e // fmla v30.4s, v2.4s, v11.s[0]
 	WORD $0x3dc00da3 // ldr q3, [x13, #48]
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
+	WORD $0xbd48818a // ldr s10, [x12, #2176]
+	WORD $0x4f8a1018 // fmla v24.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1039 // fmla v25.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a105a // fmla v26.4s, v2.4s, v10.s[0]
 	WORD $0x4f8a107b // fmla v27.4s, v3.4s, v10.s[0]
+	WORD $0xbd4cc18b // ldr s11, [x12, #3264]
+	WORD $0x4f8b101c // fmla v28.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b103d // fmla v29.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105e // fmla v30.4s, v2.4s, v11.s[0]
 	WORD $0x4f8b107f // fmla v31.4s, v3.4s, v11.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop25
+	BNE loop67
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -679,24 +4681,25 @@ loop25:
 	ADD $64, R7
 	ADD $64, R8
 	SUB $1, R9
-	B next23
-fewer24:
-	ADD $4352, R1
+	B next65
+fewer66:
+	MOVD $4352, R10
+	ADD R10, R1
 	ADD R4, R0
 	ADD R4, R0
 	ADD R4, R0
 	ADD R4, R0
 	SUB $4, R6
-	B next21
-fewer22:
+	B next63
+fewer64:
 	CMP $2, R6
-	BLT fewer26
+	BLT fewer68
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next27:
+next69:
 	CMP $2, R9
-	BLT fewer28
+	BLT fewer70
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -718,37 +4721,37 @@ next27:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop29:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
+loop71:
 	WORD $0x3dc001a0 // ldr q0, [x13, #0]
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891018 // fmla v24.4s, v0.4s, v9.s[0]
 	WORD $0x3dc005a1 // ldr q1, [x13, #16]
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891039 // fmla v25.4s, v1.4s, v9.s[0]
 	WORD $0x3dc009a2 // ldr q2, [x13, #32]
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f89105a // fmla v26.4s, v2.4s, v9.s[0]
 	WORD $0x3dc00da3 // ldr q3, [x13, #48]
-	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
-	WORD $0x4f89107b // fmla v27.4s, v3.4s, v9.s[0]
 	WORD $0x3dc011a4 // ldr q4, [x13, #64]
-	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
-	WORD $0x4f89109c // fmla v28.4s, v4.4s, v9.s[0]
 	WORD $0x3dc015a5 // ldr q5, [x13, #80]
-	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
-	WORD $0x4f8910bd // fmla v29.4s, v5.4s, v9.s[0]
 	WORD $0x3dc019a6 // ldr q6, [x13, #96]
-	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
-	WORD $0x4f8910de // fmla v30.4s, v6.4s, v9.s[0]
 	WORD $0x3dc01da7 // ldr q7, [x13, #112]
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
+	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
 	WORD $0x4f8810f7 // fmla v23.4s, v7.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891018 // fmla v24.4s, v0.4s, v9.s[0]
+	WORD $0x4f891039 // fmla v25.4s, v1.4s, v9.s[0]
+	WORD $0x4f89105a // fmla v26.4s, v2.4s, v9.s[0]
+	WORD $0x4f89107b // fmla v27.4s, v3.4s, v9.s[0]
+	WORD $0x4f89109c // fmla v28.4s, v4.4s, v9.s[0]
+	WORD $0x4f8910bd // fmla v29.4s, v5.4s, v9.s[0]
+	WORD $0x4f8910de // fmla v30.4s, v6.4s, v9.s[0]
 	WORD $0x4f8910ff // fmla v31.4s, v7.4s, v9.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop29
+	BNE loop71
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -770,10 +4773,10 @@ loop29:
 	ADD $128, R7
 	ADD $128, R8
 	SUB $2, R9
-	B next27
-fewer28:
+	B next69
+fewer70:
 	CMP $1, R9
-	BLT fewer30
+	BLT fewer72
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -787,25 +4790,25 @@ fewer28:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop31:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
-	WORD $0xbd444189 // ldr s9, [x12, #1088]
+loop73:
 	WORD $0x3dc001a0 // ldr q0, [x13, #0]
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
-	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
 	WORD $0x3dc005a1 // ldr q1, [x13, #16]
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
-	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
 	WORD $0x3dc009a2 // ldr q2, [x13, #32]
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
-	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x3dc00da3 // ldr q3, [x13, #48]
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0xbd444189 // ldr s9, [x12, #1088]
+	WORD $0x4f891014 // fmla v20.4s, v0.4s, v9.s[0]
+	WORD $0x4f891035 // fmla v21.4s, v1.4s, v9.s[0]
+	WORD $0x4f891056 // fmla v22.4s, v2.4s, v9.s[0]
 	WORD $0x4f891077 // fmla v23.4s, v3.4s, v9.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop31
+	BNE loop73
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -819,22 +4822,23 @@ loop31:
 	ADD $64, R7
 	ADD $64, R8
 	SUB $1, R9
-	B next27
-fewer30:
-	ADD $2176, R1
+	B next69
+fewer72:
+	MOVD $2176, R10
+	ADD R10, R1
 	ADD R4, R0
 	ADD R4, R0
 	SUB $2, R6
-	B next21
-fewer26:
+	B next63
+fewer68:
 	CMP $1, R6
-	BLT fewer32
+	BLT fewer74
 	MOVD R0, R7
 	MOVD v+16(FP), R8
 	LSR $6, R4, R9
-next33:
-	CMP $4, R9
-	BLT fewer34
+next75:
+	CMP $2, R9
+	BLT fewer76
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -844,55 +4848,31 @@ next33:
 	WORD $0x3dc01555 // ldr q21, [x10, #80]
 	WORD $0x3dc01956 // ldr q22, [x10, #96]
 	WORD $0x3dc01d57 // ldr q23, [x10, #112]
-	WORD $0x3dc02158 // ldr q24, [x10, #128]
-	WORD $0x3dc02559 // ldr q25, [x10, #144]
-	WORD $0x3dc0295a // ldr q26, [x10, #160]
-	WORD $0x3dc02d5b // ldr q27, [x10, #176]
-	WORD $0x3dc0315c // ldr q28, [x10, #192]
-	WORD $0x3dc0355d // ldr q29, [x10, #208]
-	WORD $0x3dc0395e // ldr q30, [x10, #224]
-	WORD $0x3dc03d5f // ldr q31, [x10, #240]
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop35:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
+loop77:
 	WORD $0x3dc001a0 // ldr q0, [x13, #0]
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
 	WORD $0x3dc005a1 // ldr q1, [x13, #16]
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
 	WORD $0x3dc009a2 // ldr q2, [x13, #32]
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x3dc00da3 // ldr q3, [x13, #48]
-	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
 	WORD $0x3dc011a4 // ldr q4, [x13, #64]
-	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
 	WORD $0x3dc015a5 // ldr q5, [x13, #80]
-	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
 	WORD $0x3dc019a6 // ldr q6, [x13, #96]
-	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
 	WORD $0x3dc01da7 // ldr q7, [x13, #112]
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
+	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
+	WORD $0x4f881094 // fmla v20.4s, v4.4s, v8.s[0]
+	WORD $0x4f8810b5 // fmla v21.4s, v5.4s, v8.s[0]
+	WORD $0x4f8810d6 // fmla v22.4s, v6.4s, v8.s[0]
 	WORD $0x4f8810f7 // fmla v23.4s, v7.4s, v8.s[0]
-	WORD $0x3dc021a0 // ldr q0, [x13, #128]
-	WORD $0x4f881018 // fmla v24.4s, v0.4s, v8.s[0]
-	WORD $0x3dc025a1 // ldr q1, [x13, #144]
-	WORD $0x4f881039 // fmla v25.4s, v1.4s, v8.s[0]
-	WORD $0x3dc029a2 // ldr q2, [x13, #160]
-	WORD $0x4f88105a // fmla v26.4s, v2.4s, v8.s[0]
-	WORD $0x3dc02da3 // ldr q3, [x13, #176]
-	WORD $0x4f88107b // fmla v27.4s, v3.4s, v8.s[0]
-	WORD $0x3dc031a4 // ldr q4, [x13, #192]
-	WORD $0x4f88109c // fmla v28.4s, v4.4s, v8.s[0]
-	WORD $0x3dc035a5 // ldr q5, [x13, #208]
-	WORD $0x4f8810bd // fmla v29.4s, v5.4s, v8.s[0]
-	WORD $0x3dc039a6 // ldr q6, [x13, #224]
-	WORD $0x4f8810de // fmla v30.4s, v6.4s, v8.s[0]
-	WORD $0x3dc03da7 // ldr q7, [x13, #240]
-	WORD $0x4f8810ff // fmla v31.4s, v7.4s, v8.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop35
+	BNE loop77
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -902,21 +4882,13 @@ loop35:
 	WORD $0x3d801555 // str q21, [x10, #80]
 	WORD $0x3d801956 // str q22, [x10, #96]
 	WORD $0x3d801d57 // str q23, [x10, #112]
-	WORD $0x3d802158 // str q24, [x10, #128]
-	WORD $0x3d802559 // str q25, [x10, #144]
-	WORD $0x3d80295a // str q26, [x10, #160]
-	WORD $0x3d802d5b // str q27, [x10, #176]
-	WORD $0x3d80315c // str q28, [x10, #192]
-	WORD $0x3d80355d // str q29, [x10, #208]
-	WORD $0x3d80395e // str q30, [x10, #224]
-	WORD $0x3d803d5f // str q31, [x10, #240]
-	ADD $256, R7
-	ADD $256, R8
-	SUB $4, R9
-	B next33
-fewer34:
+	ADD $128, R7
+	ADD $128, R8
+	SUB $2, R9
+	B next75
+fewer76:
 	CMP $1, R9
-	BLT fewer36
+	BLT fewer78
 	MOVD R7, R10
 	WORD $0x3dc00150 // ldr q16, [x10, #0]
 	WORD $0x3dc00551 // ldr q17, [x10, #16]
@@ -925,20 +4897,20 @@ fewer34:
 	MOVD n+32(FP), R11
 	MOVD R1, R12
 	MOVD R8, R13
-loop37:
-	WORD $0xbd400188 // ldr s8, [x12, #0]
+loop79:
 	WORD $0x3dc001a0 // ldr q0, [x13, #0]
-	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
 	WORD $0x3dc005a1 // ldr q1, [x13, #16]
-	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
 	WORD $0x3dc009a2 // ldr q2, [x13, #32]
-	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x3dc00da3 // ldr q3, [x13, #48]
+	WORD $0xbd400188 // ldr s8, [x12, #0]
+	WORD $0x4f881010 // fmla v16.4s, v0.4s, v8.s[0]
+	WORD $0x4f881031 // fmla v17.4s, v1.4s, v8.s[0]
+	WORD $0x4f881052 // fmla v18.4s, v2.4s, v8.s[0]
 	WORD $0x4f881073 // fmla v19.4s, v3.4s, v8.s[0]
 	ADD $4, R12
 	ADD R5, R13
 	SUBS $1, R11
-	BNE loop37
+	BNE loop79
 	MOVD R7, R10
 	WORD $0x3d800150 // str q16, [x10, #0]
 	WORD $0x3d800551 // str q17, [x10, #16]
@@ -947,11 +4919,246 @@ loop37:
 	ADD $64, R7
 	ADD $64, R8
 	SUB $1, R9
-	B next33
-fewer36:
-	ADD $1088, R1
+	B next75
+fewer78:
+	MOVD $1088, R10
+	ADD R10, R1
 	ADD R4, R0
 	SUB $1, R6
-	B next21
-fewer32:
+	B next63
+fewer74:
+	RET 
+
+// func quantizeKVNEON(codes, scales, x unsafe.Pointer, n int)
+TEXT ·quantizeKVNEON(SB), NOSPLIT, $0-32
+	MOVD codes+0(FP), R0
+	MOVD scales+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD n+24(FP), R3
+	MOVD $0x7fffffff, R25
+	WORD $0x4e040f38 // dup v24.4s, w25
+	MOVD $0x3c010204, R25
+	WORD $0x4e040f39 // dup v25.4s, w25
+	MOVD $0x38800000, R25
+	WORD $0x4e040f3a // dup v26.4s, w25
+	MOVD $0x477fe000, R25
+	WORD $0x4e040f3b // dup v27.4s, w25
+	MOVD $0xc2fe0000, R25
+	WORD $0x4e040f3c // dup v28.4s, w25
+	MOVD $0x3f800000, R25
+	WORD $0x4e040f3d // dup v29.4s, w25
+loop80:
+	// The largest |x|, compared as integers so that a NaN is the largest of all.
+	WORD $0x3dc00040 // ldr q0, [x2, #0]
+	WORD $0x4e381c08 // and v8.16b, v0.16b, v24.16b
+	WORD $0x3dc00441 // ldr q1, [x2, #16]
+	WORD $0x4e381c29 // and v9.16b, v1.16b, v24.16b
+	WORD $0x3dc00842 // ldr q2, [x2, #32]
+	WORD $0x4e381c4a // and v10.16b, v2.16b, v24.16b
+	WORD $0x3dc00c43 // ldr q3, [x2, #48]
+	WORD $0x4e381c6b // and v11.16b, v3.16b, v24.16b
+	WORD $0x3dc01044 // ldr q4, [x2, #64]
+	WORD $0x4e381c8c // and v12.16b, v4.16b, v24.16b
+	WORD $0x3dc01445 // ldr q5, [x2, #80]
+	WORD $0x4e381cad // and v13.16b, v5.16b, v24.16b
+	WORD $0x3dc01846 // ldr q6, [x2, #96]
+	WORD $0x4e381cce // and v14.16b, v6.16b, v24.16b
+	WORD $0x3dc01c47 // ldr q7, [x2, #112]
+	WORD $0x4e381cef // and v15.16b, v7.16b, v24.16b
+	WORD $0x4eac6508 // smax v8.4s, v8.4s, v12.4s
+	WORD $0x4ead6529 // smax v9.4s, v9.4s, v13.4s
+	WORD $0x4eae654a // smax v10.4s, v10.4s, v14.4s
+	WORD $0x4eaf656b // smax v11.4s, v11.4s, v15.4s
+	WORD $0x4eaa6508 // smax v8.4s, v8.4s, v10.4s
+	WORD $0x4eab6529 // smax v9.4s, v9.4s, v11.4s
+	WORD $0x4ea96508 // smax v8.4s, v8.4s, v9.4s
+	WORD $0x4eb0a908 // smaxv s8, v8.4s
+	FMULS F25, F8, F8
+	FMAXS F26, F8, F8
+	FMINS F27, F8, F8
+	FCVTSH F8, F8
+	WORD $0x7d000028 // str h8, [x1]
+	FCVTHS F8, F8
+	FDIVS F8, F29, F8
+	WORD $0x4f889000 // fmul v0.4s, v0.4s, v8.s[0]
+	WORD $0x4e3cf400 // fmax v0.4s, v0.4s, v28.4s
+	WORD $0x4e21a800 // fcvtns v0.4s, v0.4s
+	WORD $0x4f889021 // fmul v1.4s, v1.4s, v8.s[0]
+	WORD $0x4e3cf421 // fmax v1.4s, v1.4s, v28.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4f889042 // fmul v2.4s, v2.4s, v8.s[0]
+	WORD $0x4e3cf442 // fmax v2.4s, v2.4s, v28.4s
+	WORD $0x4e21a842 // fcvtns v2.4s, v2.4s
+	WORD $0x4f889063 // fmul v3.4s, v3.4s, v8.s[0]
+	WORD $0x4e3cf463 // fmax v3.4s, v3.4s, v28.4s
+	WORD $0x4e21a863 // fcvtns v3.4s, v3.4s
+	WORD $0x4f889084 // fmul v4.4s, v4.4s, v8.s[0]
+	WORD $0x4e3cf484 // fmax v4.4s, v4.4s, v28.4s
+	WORD $0x4e21a884 // fcvtns v4.4s, v4.4s
+	WORD $0x4f8890a5 // fmul v5.4s, v5.4s, v8.s[0]
+	WORD $0x4e3cf4a5 // fmax v5.4s, v5.4s, v28.4s
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4f8890c6 // fmul v6.4s, v6.4s, v8.s[0]
+	WORD $0x4e3cf4c6 // fmax v6.4s, v6.4s, v28.4s
+	WORD $0x4e21a8c6 // fcvtns v6.4s, v6.4s
+	WORD $0x4f8890e7 // fmul v7.4s, v7.4s, v8.s[0]
+	WORD $0x4e3cf4e7 // fmax v7.4s, v7.4s, v28.4s
+	WORD $0x4e21a8e7 // fcvtns v7.4s, v7.4s
+	WORD $0x0e614800 // sqxtn v0.4h, v0.4s
+	WORD $0x4e614820 // sqxtn2 v0.8h, v1.4s
+	WORD $0x0e614842 // sqxtn v2.4h, v2.4s
+	WORD $0x4e614862 // sqxtn2 v2.8h, v3.4s
+	WORD $0x0e614884 // sqxtn v4.4h, v4.4s
+	WORD $0x4e6148a4 // sqxtn2 v4.8h, v5.4s
+	WORD $0x0e6148c6 // sqxtn v6.4h, v6.4s
+	WORD $0x4e6148e6 // sqxtn2 v6.8h, v7.4s
+	WORD $0x0e214800 // sqxtn v0.8b, v0.8h
+	WORD $0x4e214840 // sqxtn2 v0.16b, v2.8h
+	WORD $0x0e214884 // sqxtn v4.8b, v4.8h
+	WORD $0x4e2148c4 // sqxtn2 v4.16b, v6.8h
+	WORD $0x3d800000 // str q0, [x0]
+	WORD $0x3d800404 // str q4, [x0, #16]
+	ADD $32, R0
+	ADD $2, R1
+	ADD $128, R2
+	SUBS $1, R3
+	BNE loop80
+	RET 
+
+// func widenHalvesNEON(dst, x unsafe.Pointer, n int, next unsafe.Pointer)
+TEXT ·widenHalvesNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R3
+loop81:
+	WORD $0x3dc00020 // ldr q0, [x1, #0]
+	WORD $0x0e217802 // fcvtl v2.4s, v0.4h
+	WORD $0x4e217803 // fcvtl2 v3.4s, v0.8h
+	WORD $0x3d800002 // str q2, [x0, #0]
+	WORD $0x3d800403 // str q3, [x0, #16]
+	WORD $0x3dc00420 // ldr q0, [x1, #16]
+	WORD $0x0e217802 // fcvtl v2.4s, v0.4h
+	WORD $0x4e217803 // fcvtl2 v3.4s, v0.8h
+	WORD $0x3d800802 // str q2, [x0, #32]
+	WORD $0x3d800c03 // str q3, [x0, #48]
+	WORD $0x3dc00820 // ldr q0, [x1, #32]
+	WORD $0x0e217802 // fcvtl v2.4s, v0.4h
+	WORD $0x4e217803 // fcvtl2 v3.4s, v0.8h
+	WORD $0x3d801002 // str q2, [x0, #64]
+	WORD $0x3d801403 // str q3, [x0, #80]
+	WORD $0x3dc00c20 // ldr q0, [x1, #48]
+	WORD $0x0e217802 // fcvtl v2.4s, v0.4h
+	WORD $0x4e217803 // fcvtl2 v3.4s, v0.8h
+	WORD $0x3d801802 // str q2, [x0, #96]
+	WORD $0x3d801c03 // str q3, [x0, #112]
+	ADD $64, R1
+	ADD $128, R0
+	SUBS $1, R3
+	BNE loop81
+	RET 
+
+// func widenKeysNEON(dst, panels unsafe.Pointer, dims, n int, next unsafe.Pointer)
+TEXT ·widenKeysNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD panels+8(FP), R1
+	MOVD dims+16(FP), R2
+	MOVD n+24(FP), R3
+loop82:
+	MOVD R2, R4
+	ADD R2<<4, R1, R5
+loop83:
+	WORD $0xfd4000a8 // ldr d8, [x5, #0]
+	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
+	WORD $0xfd4004a9 // ldr d9, [x5, #8]
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0xfd4008aa // ldr d10, [x5, #16]
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0xfd400cab // ldr d11, [x5, #24]
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	ADD $32, R5
+	MOVD $32, R6
+loop84:
+	WORD $0x3dc00020 // ldr q0, [x1]
+	WORD $0x0f08a402 // sxtl v2.8h, v0.8b
+	WORD $0x4f08a404 // sxtl2 v4.8h, v0.16b
+	WORD $0x0f10a441 // sxtl v1.4s, v2.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d800001 // str q1, [x0, #0]
+	WORD $0x4f10a441 // sxtl2 v1.4s, v2.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e29dc21 // fmul v1.4s, v1.4s, v9.4s
+	WORD $0x3d800401 // str q1, [x0, #16]
+	WORD $0x0f10a481 // sxtl v1.4s, v4.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e2adc21 // fmul v1.4s, v1.4s, v10.4s
+	WORD $0x3d800801 // str q1, [x0, #32]
+	WORD $0x4f10a481 // sxtl2 v1.4s, v4.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
+	WORD $0x3d800c01 // str q1, [x0, #48]
+	ADD $16, R1
+	ADD $64, R0
+	SUBS $1, R6
+	BNE loop84
+	SUBS $32, R4
+	BNE loop83
+	MOVD R5, R1
+	SUBS $1, R3
+	BNE loop82
+	RET 
+
+// func widenValuesNEON(dst, codes, scales unsafe.Pointer, n int, next unsafe.Pointer)
+TEXT ·widenValuesNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD codes+8(FP), R1
+	MOVD scales+16(FP), R2
+	MOVD n+24(FP), R3
+loop85:
+	WORD $0x4d40c448 // ld1r {v8.8h}, [x2]
+	WORD $0x0e217908 // fcvtl v8.4s, v8.4h
+	WORD $0x3dc00020 // ldr q0, [x1]
+	WORD $0x0f08a402 // sxtl v2.8h, v0.8b
+	WORD $0x4f08a404 // sxtl2 v4.8h, v0.16b
+	WORD $0x0f10a441 // sxtl v1.4s, v2.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d800001 // str q1, [x0, #0]
+	WORD $0x4f10a441 // sxtl2 v1.4s, v2.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d800401 // str q1, [x0, #16]
+	WORD $0x0f10a481 // sxtl v1.4s, v4.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d800801 // str q1, [x0, #32]
+	WORD $0x4f10a481 // sxtl2 v1.4s, v4.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d800c01 // str q1, [x0, #48]
+	ADD $16, R1
+	WORD $0x3dc00020 // ldr q0, [x1]
+	WORD $0x0f08a402 // sxtl v2.8h, v0.8b
+	WORD $0x4f08a404 // sxtl2 v4.8h, v0.16b
+	WORD $0x0f10a441 // sxtl v1.4s, v2.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d801001 // str q1, [x0, #64]
+	WORD $0x4f10a441 // sxtl2 v1.4s, v2.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d801401 // str q1, [x0, #80]
+	WORD $0x0f10a481 // sxtl v1.4s, v4.4h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d801801 // str q1, [x0, #96]
+	WORD $0x4f10a481 // sxtl2 v1.4s, v4.8h
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e28dc21 // fmul v1.4s, v1.4s, v8.4s
+	WORD $0x3d801c01 // str q1, [x0, #112]
+	ADD $16, R1
+	ADD $128, R0
+	ADD $2, R2
+	SUBS $1, R3
+	BNE loop85
 	RET 

@@ -13,7 +13,7 @@ type record struct {
 
 // recordForm is how the records of a tier differ from what type record says.
 type recordForm struct {
-	signed bool // codes of signed kinds are q, not q+128
+	signed bool // codes are signed: q, not q+128; of kind affineLarge q-128
 	// zipped: of each two groups, eight bytes for each lane: lanes 4p and 4p+1 at
 	// 16p of the first group's place, 4p+2 and 4p+3 at 16p of the second's.
 	zipped bool
@@ -31,7 +31,10 @@ func (f recordForm) at(lane, c int) (group, i int) {
 
 // zero is the code of q = 0.
 func (f recordForm) zero(k kind) uint8 {
-	if k&affine != 0 || f.signed {
+	switch {
+	case k&large != 0 && f.signed:
+		return signedZero // its codes are q-128
+	case k&affine != 0 || f.signed:
 		return 0
 	}
 	return signedZero
@@ -40,9 +43,6 @@ func (f recordForm) zero(k kind) uint8 {
 // decode is decodePortable for records of another form.
 func (f recordForm) decode(s *segment, p, b0, n int, dst []record) {
 	decodePortable(s, p, b0, n, dst)
-	if f == (recordForm{}) {
-		return
-	}
 	k := s.format.kind
 	shift := recordForm{}.zero(k) - f.zero(k)
 	for b := range dst[:n] {
@@ -196,8 +196,7 @@ func (s *segment) row(dst []float32, i int) {
 		}
 		return
 	}
-	k := s.format.kind
-	form := active.records(k)
+	k, form := s.format.kind, active.records
 	zero := form.zero(k)
 	sc := scratches.Get().(*scratch)
 	blocks := s.cols / blockCols
@@ -216,7 +215,7 @@ func (s *segment) row(dst []float32, i int) {
 			d := r.d[half][lane]
 			// The conversion keeps the compiler from fusing the operations.
 			if k&affine != 0 {
-				dst[b*blockCols+c] = float32(d*float32(code)) + r.m[half][lane]
+				dst[b*blockCols+c] = float32(d*float32(code-zero)) + r.m[half][lane]
 			} else {
 				dst[b*blockCols+c] = d * float32(int8(code-zero))
 			}

@@ -60,7 +60,7 @@ func (m *Matrix) Decoded(p int) (tier, portable []byte) {
 	}
 	active.decode(s, p, 0, len(recs), recs)
 	tier = codes()
-	active.records(s.format.kind).decode(s, p, 0, len(recs), recs)
+	active.records.decode(s, p, 0, len(recs), recs)
 	return tier, codes()
 }
 

@@ -19,6 +19,11 @@ func dotFloatF16NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, p
 //go:noescape
 func dotFloatBF16NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
 
+// dotFloatMXFP8NEON is dotFloatPortable for one type.
+//
+//go:noescape
+func dotFloatMXFP8NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+
 // quantizeNEON is quantizePortable for n blocks.
 //
 //go:noescape

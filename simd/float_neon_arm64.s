@@ -6173,6 +6173,3535 @@ fewer62:
 fewer58:
 	RET 
 
+// func dotFloatMXFP8NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int)
+TEXT ·dotFloatMXFP8NEON(SB), NOSPLIT, $0-72
+	MOVD dst+0(FP), R0
+	MOVD stride+8(FP), R1
+	MOVD panelBytes+24(FP), R3
+	MOVD x+48(FP), R2
+	MOVD step+56(FP), R4
+	MOVD rows+64(FP), R5
+	MOVD $0xbfffbfff, R25
+	WORD $0x4e040f24 // dup v4.4s, w25
+next64:
+	CMP $4, R5
+	BLT fewer65
+	MOVD R0, R6
+	MOVD panel+16(FP), R7
+	MOVD panels+32(FP), R8
+next66:
+	CMP $1, R8
+	BLT fewer67
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+40(FP), R12
+loop68:
+	WORD $0xfd40013c // ldr d28, [x9, #0]
+	WORD $0x2e613b9c // shll v28.4s, v28.4h, #16
+	WORD $0xfd40053d // ldr d29, [x9, #8]
+	WORD $0x2e613bbd // shll v29.4s, v29.4h, #16
+	WORD $0xfd40093e // ldr d30, [x9, #16]
+	WORD $0x2e613bde // shll v30.4s, v30.4h, #16
+	WORD $0xfd400d3f // ldr d31, [x9, #24]
+	WORD $0x2e613bff // shll v31.4s, v31.4h, #16
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc0316b // ldr q11, [x11, #192]
+	WORD $0x3dc00923 // ldr q3, [x9, #32]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc01123 // ldr q3, [x9, #64]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc0356b // ldr q11, [x11, #208]
+	WORD $0x3dc01923 // ldr q3, [x9, #96]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc02123 // ldr q3, [x9, #128]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc0396b // ldr q11, [x11, #224]
+	WORD $0x3dc02923 // ldr q3, [x9, #160]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc03123 // ldr q3, [x9, #192]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc03d6b // ldr q11, [x11, #240]
+	WORD $0x3dc03923 // ldr q3, [x9, #224]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc04123 // ldr q3, [x9, #256]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	ADD R4, R11
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc0316b // ldr q11, [x11, #192]
+	WORD $0x3dc04923 // ldr q3, [x9, #288]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc05123 // ldr q3, [x9, #320]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc0356b // ldr q11, [x11, #208]
+	WORD $0x3dc05923 // ldr q3, [x9, #352]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc06123 // ldr q3, [x9, #384]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc0396b // ldr q11, [x11, #224]
+	WORD $0x3dc06923 // ldr q3, [x9, #416]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc07123 // ldr q3, [x9, #448]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc03d6b // ldr q11, [x11, #240]
+	WORD $0x3dc07923 // ldr q3, [x9, #480]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x4f8b1018 // fmla v24.4s, v0.4s, v11.s[0]
+	WORD $0x4f8b1039 // fmla v25.4s, v1.4s, v11.s[0]
+	WORD $0x4f8b105a // fmla v26.4s, v2.4s, v11.s[0]
+	WORD $0x4f8b107b // fmla v27.4s, v3.4s, v11.s[0]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x4fab1018 // fmla v24.4s, v0.4s, v11.s[1]
+	WORD $0x4fab1039 // fmla v25.4s, v1.4s, v11.s[1]
+	WORD $0x4fab105a // fmla v26.4s, v2.4s, v11.s[1]
+	WORD $0x4fab107b // fmla v27.4s, v3.4s, v11.s[1]
+	WORD $0x3dc08123 // ldr q3, [x9, #512]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x4f8b1818 // fmla v24.4s, v0.4s, v11.s[2]
+	WORD $0x4f8b1839 // fmla v25.4s, v1.4s, v11.s[2]
+	WORD $0x4f8b185a // fmla v26.4s, v2.4s, v11.s[2]
+	WORD $0x4f8b187b // fmla v27.4s, v3.4s, v11.s[2]
+	WORD $0x3dc08523 // ldr q3, [x9, #528]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x4fab1818 // fmla v24.4s, v0.4s, v11.s[3]
+	WORD $0x4fab1839 // fmla v25.4s, v1.4s, v11.s[3]
+	WORD $0x4fab185a // fmla v26.4s, v2.4s, v11.s[3]
+	WORD $0x4fab187b // fmla v27.4s, v3.4s, v11.s[3]
+	ADD $544, R9
+	ADD R4, R11
+	SUBS $2, R12
+	BNE loop68
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800138 // str q24, [x9, #0]
+	WORD $0x3d800539 // str q25, [x9, #16]
+	WORD $0x3d80093a // str q26, [x9, #32]
+	WORD $0x3d800d3b // str q27, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next66
+fewer67:
+	ADD $256, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $4, R5
+	B next64
+fewer65:
+	CMP $3, R5
+	BLT fewer69
+	MOVD R0, R6
+	MOVD panel+16(FP), R7
+	MOVD panels+32(FP), R8
+next70:
+	CMP $1, R8
+	BLT fewer71
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+40(FP), R12
+loop72:
+	WORD $0xfd40013c // ldr d28, [x9, #0]
+	WORD $0x2e613b9c // shll v28.4s, v28.4h, #16
+	WORD $0xfd40053d // ldr d29, [x9, #8]
+	WORD $0x2e613bbd // shll v29.4s, v29.4h, #16
+	WORD $0xfd40093e // ldr d30, [x9, #16]
+	WORD $0x2e613bde // shll v30.4s, v30.4h, #16
+	WORD $0xfd400d3f // ldr d31, [x9, #24]
+	WORD $0x2e613bff // shll v31.4s, v31.4h, #16
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc00923 // ldr q3, [x9, #32]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc01123 // ldr q3, [x9, #64]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc01923 // ldr q3, [x9, #96]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc02123 // ldr q3, [x9, #128]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc02923 // ldr q3, [x9, #160]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc03123 // ldr q3, [x9, #192]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc03923 // ldr q3, [x9, #224]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc04123 // ldr q3, [x9, #256]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	ADD R4, R11
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc0216a // ldr q10, [x11, #128]
+	WORD $0x3dc04923 // ldr q3, [x9, #288]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc05123 // ldr q3, [x9, #320]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc0256a // ldr q10, [x11, #144]
+	WORD $0x3dc05923 // ldr q3, [x9, #352]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc06123 // ldr q3, [x9, #384]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc0296a // ldr q10, [x11, #160]
+	WORD $0x3dc06923 // ldr q3, [x9, #416]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc07123 // ldr q3, [x9, #448]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc02d6a // ldr q10, [x11, #176]
+	WORD $0x3dc07923 // ldr q3, [x9, #480]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x4f8a1014 // fmla v20.4s, v0.4s, v10.s[0]
+	WORD $0x4f8a1035 // fmla v21.4s, v1.4s, v10.s[0]
+	WORD $0x4f8a1056 // fmla v22.4s, v2.4s, v10.s[0]
+	WORD $0x4f8a1077 // fmla v23.4s, v3.4s, v10.s[0]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x4faa1014 // fmla v20.4s, v0.4s, v10.s[1]
+	WORD $0x4faa1035 // fmla v21.4s, v1.4s, v10.s[1]
+	WORD $0x4faa1056 // fmla v22.4s, v2.4s, v10.s[1]
+	WORD $0x4faa1077 // fmla v23.4s, v3.4s, v10.s[1]
+	WORD $0x3dc08123 // ldr q3, [x9, #512]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x4f8a1814 // fmla v20.4s, v0.4s, v10.s[2]
+	WORD $0x4f8a1835 // fmla v21.4s, v1.4s, v10.s[2]
+	WORD $0x4f8a1856 // fmla v22.4s, v2.4s, v10.s[2]
+	WORD $0x4f8a1877 // fmla v23.4s, v3.4s, v10.s[2]
+	WORD $0x3dc08523 // ldr q3, [x9, #528]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x4faa1814 // fmla v20.4s, v0.4s, v10.s[3]
+	WORD $0x4faa1835 // fmla v21.4s, v1.4s, v10.s[3]
+	WORD $0x4faa1856 // fmla v22.4s, v2.4s, v10.s[3]
+	WORD $0x4faa1877 // fmla v23.4s, v3.4s, v10.s[3]
+	ADD $544, R9
+	ADD R4, R11
+	SUBS $2, R12
+	BNE loop72
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800134 // str q20, [x9, #0]
+	WORD $0x3d800535 // str q21, [x9, #16]
+	WORD $0x3d800936 // str q22, [x9, #32]
+	WORD $0x3d800d37 // str q23, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next70
+fewer71:
+	ADD $192, R2
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $3, R5
+	B next64
+fewer69:
+	CMP $2, R5
+	BLT fewer73
+	MOVD R0, R6
+	MOVD panel+16(FP), R7
+	MOVD panels+32(FP), R8
+next74:
+	CMP $1, R8
+	BLT fewer75
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+40(FP), R12
+loop76:
+	WORD $0xfd40013c // ldr d28, [x9, #0]
+	WORD $0x2e613b9c // shll v28.4s, v28.4h, #16
+	WORD $0xfd40053d // ldr d29, [x9, #8]
+	WORD $0x2e613bbd // shll v29.4s, v29.4h, #16
+	WORD $0xfd40093e // ldr d30, [x9, #16]
+	WORD $0x2e613bde // shll v30.4s, v30.4h, #16
+	WORD $0xfd400d3f // ldr d31, [x9, #24]
+	WORD $0x2e613bff // shll v31.4s, v31.4h, #16
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc00923 // ldr q3, [x9, #32]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc01123 // ldr q3, [x9, #64]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc01923 // ldr q3, [x9, #96]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc02123 // ldr q3, [x9, #128]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc02923 // ldr q3, [x9, #160]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc03123 // ldr q3, [x9, #192]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc03923 // ldr q3, [x9, #224]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc04123 // ldr q3, [x9, #256]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	ADD R4, R11
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc01169 // ldr q9, [x11, #64]
+	WORD $0x3dc04923 // ldr q3, [x9, #288]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc05123 // ldr q3, [x9, #320]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01569 // ldr q9, [x11, #80]
+	WORD $0x3dc05923 // ldr q3, [x9, #352]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc06123 // ldr q3, [x9, #384]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc01969 // ldr q9, [x11, #96]
+	WORD $0x3dc06923 // ldr q3, [x9, #416]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc07123 // ldr q3, [x9, #448]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc01d69 // ldr q9, [x11, #112]
+	WORD $0x3dc07923 // ldr q3, [x9, #480]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x4f891010 // fmla v16.4s, v0.4s, v9.s[0]
+	WORD $0x4f891031 // fmla v17.4s, v1.4s, v9.s[0]
+	WORD $0x4f891052 // fmla v18.4s, v2.4s, v9.s[0]
+	WORD $0x4f891073 // fmla v19.4s, v3.4s, v9.s[0]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x4fa91010 // fmla v16.4s, v0.4s, v9.s[1]
+	WORD $0x4fa91031 // fmla v17.4s, v1.4s, v9.s[1]
+	WORD $0x4fa91052 // fmla v18.4s, v2.4s, v9.s[1]
+	WORD $0x4fa91073 // fmla v19.4s, v3.4s, v9.s[1]
+	WORD $0x3dc08123 // ldr q3, [x9, #512]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x4f891810 // fmla v16.4s, v0.4s, v9.s[2]
+	WORD $0x4f891831 // fmla v17.4s, v1.4s, v9.s[2]
+	WORD $0x4f891852 // fmla v18.4s, v2.4s, v9.s[2]
+	WORD $0x4f891873 // fmla v19.4s, v3.4s, v9.s[2]
+	WORD $0x3dc08523 // ldr q3, [x9, #528]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x4fa91810 // fmla v16.4s, v0.4s, v9.s[3]
+	WORD $0x4fa91831 // fmla v17.4s, v1.4s, v9.s[3]
+	WORD $0x4fa91852 // fmla v18.4s, v2.4s, v9.s[3]
+	WORD $0x4fa91873 // fmla v19.4s, v3.4s, v9.s[3]
+	ADD $544, R9
+	ADD R4, R11
+	SUBS $2, R12
+	BNE loop76
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD R1, R9
+	WORD $0x3d800130 // str q16, [x9, #0]
+	WORD $0x3d800531 // str q17, [x9, #16]
+	WORD $0x3d800932 // str q18, [x9, #32]
+	WORD $0x3d800d33 // str q19, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next74
+fewer75:
+	ADD $128, R2
+	ADD R1, R0
+	ADD R1, R0
+	SUB $2, R5
+	B next64
+fewer73:
+	CMP $1, R5
+	BLT fewer77
+	MOVD R0, R6
+	MOVD panel+16(FP), R7
+	MOVD panels+32(FP), R8
+next78:
+	CMP $1, R8
+	BLT fewer79
+	WORD $0x4f00e40c // movi v12.16b, #0
+	WORD $0x4f00e40d // movi v13.16b, #0
+	WORD $0x4f00e40e // movi v14.16b, #0
+	WORD $0x4f00e40f // movi v15.16b, #0
+	MOVD R7, R9
+	MOVD R2, R11
+	MOVD chunks+40(FP), R12
+loop80:
+	WORD $0xfd40013c // ldr d28, [x9, #0]
+	WORD $0x2e613b9c // shll v28.4s, v28.4h, #16
+	WORD $0xfd40053d // ldr d29, [x9, #8]
+	WORD $0x2e613bbd // shll v29.4s, v29.4h, #16
+	WORD $0xfd40093e // ldr d30, [x9, #16]
+	WORD $0x2e613bde // shll v30.4s, v30.4h, #16
+	WORD $0xfd400d3f // ldr d31, [x9, #24]
+	WORD $0x2e613bff // shll v31.4s, v31.4h, #16
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc00923 // ldr q3, [x9, #32]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc00d23 // ldr q3, [x9, #48]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc01123 // ldr q3, [x9, #64]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc01523 // ldr q3, [x9, #80]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc01923 // ldr q3, [x9, #96]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc01d23 // ldr q3, [x9, #112]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc02123 // ldr q3, [x9, #128]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc02523 // ldr q3, [x9, #144]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc02923 // ldr q3, [x9, #160]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc02d23 // ldr q3, [x9, #176]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc03123 // ldr q3, [x9, #192]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc03523 // ldr q3, [x9, #208]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc03923 // ldr q3, [x9, #224]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc03d23 // ldr q3, [x9, #240]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc04123 // ldr q3, [x9, #256]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc04523 // ldr q3, [x9, #272]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	ADD R4, R11
+	WORD $0x3dc00168 // ldr q8, [x11, #0]
+	WORD $0x3dc04923 // ldr q3, [x9, #288]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc04d23 // ldr q3, [x9, #304]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc05123 // ldr q3, [x9, #320]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc05523 // ldr q3, [x9, #336]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00568 // ldr q8, [x11, #16]
+	WORD $0x3dc05923 // ldr q3, [x9, #352]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc05d23 // ldr q3, [x9, #368]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc06123 // ldr q3, [x9, #384]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc06523 // ldr q3, [x9, #400]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00968 // ldr q8, [x11, #32]
+	WORD $0x3dc06923 // ldr q3, [x9, #416]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc06d23 // ldr q3, [x9, #432]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc07123 // ldr q3, [x9, #448]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc07523 // ldr q3, [x9, #464]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	WORD $0x3dc00d68 // ldr q8, [x11, #48]
+	WORD $0x3dc07923 // ldr q3, [x9, #480]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88100c // fmla v12.4s, v0.4s, v8.s[0]
+	WORD $0x4f88102d // fmla v13.4s, v1.4s, v8.s[0]
+	WORD $0x4f88104e // fmla v14.4s, v2.4s, v8.s[0]
+	WORD $0x4f88106f // fmla v15.4s, v3.4s, v8.s[0]
+	WORD $0x3dc07d23 // ldr q3, [x9, #496]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8100c // fmla v12.4s, v0.4s, v8.s[1]
+	WORD $0x4fa8102d // fmla v13.4s, v1.4s, v8.s[1]
+	WORD $0x4fa8104e // fmla v14.4s, v2.4s, v8.s[1]
+	WORD $0x4fa8106f // fmla v15.4s, v3.4s, v8.s[1]
+	WORD $0x3dc08123 // ldr q3, [x9, #512]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4f88180c // fmla v12.4s, v0.4s, v8.s[2]
+	WORD $0x4f88182d // fmla v13.4s, v1.4s, v8.s[2]
+	WORD $0x4f88184e // fmla v14.4s, v2.4s, v8.s[2]
+	WORD $0x4f88186f // fmla v15.4s, v3.4s, v8.s[2]
+	WORD $0x3dc08523 // ldr q3, [x9, #528]
+	WORD $0x0f08a461 // sxtl v1.8h, v3.8b
+	WORD $0x4f08a463 // sxtl2 v3.8h, v3.16b
+	WORD $0x4f175421 // shl v1.8h, v1.8h, #7
+	WORD $0x4e241c21 // and v1.16b, v1.16b, v4.16b
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x4e241c63 // and v3.16b, v3.16b, v4.16b
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e3cdc00 // fmul v0.4s, v0.4s, v28.4s
+	WORD $0x6e3ddc21 // fmul v1.4s, v1.4s, v29.4s
+	WORD $0x6e3edc42 // fmul v2.4s, v2.4s, v30.4s
+	WORD $0x6e3fdc63 // fmul v3.4s, v3.4s, v31.4s
+	WORD $0x4fa8180c // fmla v12.4s, v0.4s, v8.s[3]
+	WORD $0x4fa8182d // fmla v13.4s, v1.4s, v8.s[3]
+	WORD $0x4fa8184e // fmla v14.4s, v2.4s, v8.s[3]
+	WORD $0x4fa8186f // fmla v15.4s, v3.4s, v8.s[3]
+	ADD $544, R9
+	ADD R4, R11
+	SUBS $2, R12
+	BNE loop80
+	MOVD R6, R9
+	WORD $0x3d80012c // str q12, [x9, #0]
+	WORD $0x3d80052d // str q13, [x9, #16]
+	WORD $0x3d80092e // str q14, [x9, #32]
+	WORD $0x3d800d2f // str q15, [x9, #48]
+	ADD $64, R6
+	ADD R3, R7
+	SUB $1, R8
+	B next78
+fewer79:
+	ADD $64, R2
+	ADD R1, R0
+	SUB $1, R5
+	B next64
+fewer77:
+	RET 
+
 // func quantizeNEON(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
 TEXT ·quantizeNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
@@ -6187,7 +9716,7 @@ TEXT ·quantizeNEON(SB), NOSPLIT, $0-40
 	MOVD $0x437e0000, R25
 	WORD $0x4e040f3e // dup v30.4s, w25
 	WORD $0x4f00e41f // movi v31.16b, #0
-loop64:
+loop81:
 	WORD $0x3dc00000 // ldr q0, [x0, #0]
 	WORD $0x3dc00401 // ldr q1, [x0, #16]
 	WORD $0x3dc00802 // ldr q2, [x0, #32]
@@ -6282,5 +9811,5 @@ loop64:
 	ADD R4, R2
 	ADD R4, R3
 	SUBS $1, R1
-	BNE loop64
+	BNE loop81
 	RET 

@@ -7,64 +7,99 @@ import "unsafe"
 // fused1Q4_0NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_1NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_0NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_1NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q8_0NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q8_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q8_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q2_KNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q2_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q2_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q3_KNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q3_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q3_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_KNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_KNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q6_KNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q6_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q6_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_NLNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_NLNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_NLNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_XSNEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_XSNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_XSNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1MXFP4NEON multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1MXFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1MXFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1NVFP4NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1NVFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX2NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX2NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX3NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX3NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX4NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX5NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX5NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX6NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX6NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX8NEON multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX8NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)

@@ -3,12 +3,12 @@
 #include "textflag.h"
 
 
-// func fused1Q4_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_0NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e70b // movi v11.16b, #248
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -400,12 +400,12 @@ loop2:
 	BNE loop1
 	RET 
 
-// func fused1Q4_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_1NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -784,12 +784,12 @@ loop4:
 	BNE loop3
 	RET 
 
-// func fused1Q5_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_0NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e60b // movi v11.16b, #240
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -1247,12 +1247,12 @@ loop6:
 	BNE loop5
 	RET 
 
-// func fused1Q5_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_1NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_1NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
@@ -1697,12 +1697,12 @@ loop8:
 	BNE loop7
 	RET 
 
-// func fused1Q8_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q8_0NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q8_0NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f04e40b // movi v11.16b, #128
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -2081,12 +2081,12 @@ loop10:
 	BNE loop9
 	RET 
 
-// func fused1Q2_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q2_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q2_KNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e46c // movi v12.16b, #3
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -2621,12 +2621,12 @@ loop13:
 	BNE loop11
 	RET 
 
-// func fused1Q3_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q3_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q3_KNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e78b // movi v11.16b, #252
 	WORD $0x4f00e46c // movi v12.16b, #3
@@ -3160,12 +3160,12 @@ loop16:
 	BNE loop14
 	RET 
 
-// func fused1Q4_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_KNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -3594,12 +3594,12 @@ loop19:
 	BNE loop17
 	RET 
 
-// func fused1Q5_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_KNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
@@ -4094,12 +4094,12 @@ loop22:
 	BNE loop20
 	RET 
 
-// func fused1Q6_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q6_KNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q6_KNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e40b // movi v11.16b, #224
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -4628,12 +4628,12 @@ loop25:
 	BNE loop23
 	RET 
 
-// func fused1IQ4_NLNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_NLNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_NLNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -5028,12 +5028,12 @@ loop27:
 	BNE loop26
 	RET 
 
-// func fused1IQ4_XSNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_XSNEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_XSNEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -5454,12 +5454,12 @@ loop30:
 	BNE loop28
 	RET 
 
-// func fused1MXFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1MXFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1MXFP4NEON(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -5852,4 +5852,3450 @@ loop32:
 	ADD R9, R6
 	SUBS $1, R5
 	BNE loop31
+	RET 
+
+// func fused1NVFP4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1NVFP4NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	MOVD $0x80, R25
+	WORD $0x4e010f21 // dup v1.16b, w25
+	WORD $0x3dc0016b // ldr q11, [x11]
+	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop33:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+loop34:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc00055 // ldr q21, [x2, #0]
+	WORD $0x3dc00456 // ldr q22, [x2, #16]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400123 // ldr s3, [x9, #0]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401124 // ldr s4, [x9, #16]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0406c1 // dup v1.4s, v22.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0c06c1 // dup v1.4s, v22.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1406c1 // dup v1.4s, v22.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1c06c1 // dup v1.4s, v22.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f1 // fmla v17.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400523 // ldr s3, [x9, #4]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401524 // ldr s4, [x9, #20]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0406c1 // dup v1.4s, v22.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0c06c1 // dup v1.4s, v22.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1406c1 // dup v1.4s, v22.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1c06c1 // dup v1.4s, v22.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f2 // fmla v18.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400923 // ldr s3, [x9, #8]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401924 // ldr s4, [x9, #24]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0406c1 // dup v1.4s, v22.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0c06c1 // dup v1.4s, v22.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1406c1 // dup v1.4s, v22.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1c06c1 // dup v1.4s, v22.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f3 // fmla v19.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400d23 // ldr s3, [x9, #12]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401d24 // ldr s4, [x9, #28]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0406c1 // dup v1.4s, v22.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e0c06c1 // dup v1.4s, v22.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1406c1 // dup v1.4s, v22.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x4e1c06c1 // dup v1.4s, v22.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bd0 // sadalp v16.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f4 // fmla v20.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	ADD $32, R9
+	SUBS $1, R14
+	BNE loop34
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop33
+	RET 
+
+// func fused1MLX2NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX2NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop35:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop36:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop37:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	ADD $160, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3239
+	BEQ f1638
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales40
+f1638:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales40
+f3239:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales40:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3242
+	BEQ f1641
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales43
+f1641:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales43
+f3242:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales43:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3245
+	BEQ f1644
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales46
+f1644:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales46
+f3245:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales46:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3248
+	BEQ f1647
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales49
+f1647:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales49
+f3248:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales49:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $128, R8
+	SUBS $1, R13
+	BNE loop37
+	SUBS R24, R14
+	BNE loop36
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop35
+	RET 
+
+// func fused1MLX3NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX3NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e48d // movi v13.16b, #4
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop50:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop51:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop52:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	ADD $224, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3254
+	BEQ f1653
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales55
+f1653:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales55
+f3254:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales55:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02109 // ldr q9, [x8, #128]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3257
+	BEQ f1656
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales58
+f1656:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales58
+f3257:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales58:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02509 // ldr q9, [x8, #144]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3260
+	BEQ f1659
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales61
+f1659:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales61
+f3260:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales61:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02909 // ldr q9, [x8, #160]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3263
+	BEQ f1662
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales64
+f1662:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales64
+f3263:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales64:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02d09 // ldr q9, [x8, #176]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $192, R8
+	SUBS $1, R13
+	BNE loop52
+	SUBS R24, R14
+	BNE loop51
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop50
+	RET 
+
+// func fused1MLX4NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX4NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop65:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop66:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop67:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3269
+	BEQ f1668
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales70
+f1668:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales70
+f3269:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales70:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3272
+	BEQ f1671
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales73
+f1671:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales73
+f3272:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales73:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3275
+	BEQ f1674
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales76
+f1674:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales76
+f3275:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales76:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3278
+	BEQ f1677
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales79
+f1677:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales79
+f3278:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales79:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	SUBS $1, R13
+	BNE loop67
+	SUBS R24, R14
+	BNE loop66
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop65
+	RET 
+
+// func fused1MLX5NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX5NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e60d // movi v13.16b, #16
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop80:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop81:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop82:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	ADD $352, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3284
+	BEQ f1683
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales85
+f1683:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales85
+f3284:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales85:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3287
+	BEQ f1686
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales88
+f1686:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales88
+f3287:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales88:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3290
+	BEQ f1689
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales91
+f1689:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales91
+f3290:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales91:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3293
+	BEQ f1692
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales94
+f1692:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales94
+f3293:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales94:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $320, R8
+	SUBS $1, R13
+	BNE loop82
+	SUBS R24, R14
+	BNE loop81
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop80
+	RET 
+
+// func fused1MLX6NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX6NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f01e60d // movi v13.16b, #48
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop95:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop96:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop97:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	ADD $416, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3299
+	BEQ f1698
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales100
+f1698:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales100
+f3299:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales100:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc0510a // ldr q10, [x8, #320]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32102
+	BEQ f16101
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales103
+f16101:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales103
+f32102:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales103:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc0550a // ldr q10, [x8, #336]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32105
+	BEQ f16104
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales106
+f16104:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales106
+f32105:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales106:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc0590a // ldr q10, [x8, #352]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32108
+	BEQ f16107
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales109
+f16107:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales109
+f32108:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales109:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc05d0a // ldr q10, [x8, #368]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $384, R8
+	SUBS $1, R13
+	BNE loop97
+	SUBS R24, R14
+	BNE loop96
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop95
+	RET 
+
+// func fused1MLX8NEON(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX8NEON(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop110:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop111:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop112:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	PRFM 448(R7), PLDL1KEEP
+	PRFM 512(R7), PLDL1KEEP
+	ADD $544, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32114
+	BEQ f16113
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales115
+f16113:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales115
+f32114:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales115:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00100 // ldr q0, [x8, #0]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01100 // ldr q0, [x8, #64]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02100 // ldr q0, [x8, #128]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03100 // ldr q0, [x8, #192]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc04100 // ldr q0, [x8, #256]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc05100 // ldr q0, [x8, #320]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc06100 // ldr q0, [x8, #384]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc07100 // ldr q0, [x8, #448]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32117
+	BEQ f16116
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales118
+f16116:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales118
+f32117:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales118:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00500 // ldr q0, [x8, #16]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01500 // ldr q0, [x8, #80]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02500 // ldr q0, [x8, #144]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03500 // ldr q0, [x8, #208]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc04500 // ldr q0, [x8, #272]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc05500 // ldr q0, [x8, #336]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc06500 // ldr q0, [x8, #400]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc07500 // ldr q0, [x8, #464]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32120
+	BEQ f16119
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales121
+f16119:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales121
+f32120:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales121:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00900 // ldr q0, [x8, #32]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01900 // ldr q0, [x8, #96]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02900 // ldr q0, [x8, #160]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03900 // ldr q0, [x8, #224]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc04900 // ldr q0, [x8, #288]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc05900 // ldr q0, [x8, #352]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc06900 // ldr q0, [x8, #416]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc07900 // ldr q0, [x8, #480]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32123
+	BEQ f16122
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales124
+f16122:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales124
+f32123:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales124:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00d00 // ldr q0, [x8, #48]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e040681 // dup v1.4s, v20.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc01d00 // ldr q0, [x8, #112]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c0681 // dup v1.4s, v20.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc02d00 // ldr q0, [x8, #176]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e140681 // dup v1.4s, v20.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc03d00 // ldr q0, [x8, #240]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c0681 // dup v1.4s, v20.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc04d00 // ldr q0, [x8, #304]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0406a1 // dup v1.4s, v21.s[0]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc05d00 // ldr q0, [x8, #368]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e0c06a1 // dup v1.4s, v21.s[1]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc06d00 // ldr q0, [x8, #432]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1406a1 // dup v1.4s, v21.s[2]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x3dc07d00 // ldr q0, [x8, #496]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x4e1c06a1 // dup v1.4s, v21.s[3]
+	WORD $0x0e21c01e // smull v30.8h, v0.8b, v1.8b
+	WORD $0x4e21c001 // smull2 v1.8h, v0.16b, v1.16b
+	WORD $0x4e61bfde // addp v30.8h, v30.8h, v1.8h
+	WORD $0x4e606bcf // sadalp v15.4s, v30.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $512, R8
+	SUBS $1, R13
+	BNE loop112
+	SUBS R24, R14
+	BNE loop111
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop110
 	RET 

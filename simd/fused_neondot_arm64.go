@@ -7,129 +7,199 @@ import "unsafe"
 // fused1Q4_0NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_1NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_0NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_1NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q8_0NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q2_KNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q3_KNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q4_KNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q5_KNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1Q6_KNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_NLNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1IQ4_XSNEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused1MXFP4NEONDOT multiplies n panels with 1 rows of activations.
 //
 //go:noescape
-func fused1MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused1MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1NVFP4NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1NVFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX2NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX2NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX3NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX3NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX4NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX5NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX5NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX6NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX6NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused1MLX8NEONDOT multiplies n panels with 1 rows of activations.
+//
+//go:noescape
+func fused1MLX8NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_0NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_1NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_0NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_1NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q8_0NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q2_KNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q3_KNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q4_KNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q5_KNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2Q6_KNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2IQ4_NLNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2IQ4_XSNEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused2MXFP4NEONDOT multiplies n panels with 2 rows of activations.
 //
 //go:noescape
-func fused2MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+func fused2MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2NVFP4NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2NVFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX2NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX2NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX3NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX3NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX4NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX5NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX5NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX6NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX6NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused2MLX8NEONDOT multiplies n panels with 2 rows of activations.
+//
+//go:noescape
+func fused2MLX8NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)

@@ -3,12 +3,12 @@
 #include "textflag.h"
 
 
-// func fused1Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e70b // movi v11.16b, #248
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -240,12 +240,12 @@ loop2:
 	BNE loop1
 	RET 
 
-// func fused1Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_1NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -464,12 +464,12 @@ loop4:
 	BNE loop3
 	RET 
 
-// func fused1Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e60b // movi v11.16b, #240
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -767,12 +767,12 @@ loop6:
 	BNE loop5
 	RET 
 
-// func fused1Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_1NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
@@ -1057,12 +1057,12 @@ loop8:
 	BNE loop7
 	RET 
 
-// func fused1Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q8_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f04e40b // movi v11.16b, #128
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -1281,12 +1281,12 @@ loop10:
 	BNE loop9
 	RET 
 
-// func fused1Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q2_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e46c // movi v12.16b, #3
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -1661,12 +1661,12 @@ loop13:
 	BNE loop11
 	RET 
 
-// func fused1Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q3_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e78b // movi v11.16b, #252
 	WORD $0x4f00e46c // movi v12.16b, #3
@@ -2040,12 +2040,12 @@ loop16:
 	BNE loop14
 	RET 
 
-// func fused1Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q4_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
@@ -2314,12 +2314,12 @@ loop19:
 	BNE loop17
 	RET 
 
-// func fused1Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q5_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
@@ -2654,12 +2654,12 @@ loop22:
 	BNE loop20
 	RET 
 
-// func fused1Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1Q6_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e40b // movi v11.16b, #224
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -3028,12 +3028,12 @@ loop25:
 	BNE loop23
 	RET 
 
-// func fused1IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_NLNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -3268,12 +3268,12 @@ loop27:
 	BNE loop26
 	RET 
 
-// func fused1IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1IQ4_XSNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -3534,12 +3534,12 @@ loop30:
 	BNE loop28
 	RET 
 
-// func fused1MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused1MXFP4NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -3774,17 +3774,2343 @@ loop32:
 	BNE loop31
 	RET 
 
-// func fused2Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused1NVFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1NVFP4NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	MOVD $0x80, R25
+	WORD $0x4e010f21 // dup v1.16b, w25
+	WORD $0x3dc0016b // ldr q11, [x11]
+	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop33:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+loop34:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc00055 // ldr q21, [x2, #0]
+	WORD $0x3dc00456 // ldr q22, [x2, #16]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400123 // ldr s3, [x9, #0]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401124 // ldr s4, [x9, #16]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e010 // sdot v16.4s, v0.16b, v22.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e010 // sdot v16.4s, v0.16b, v22.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e810 // sdot v16.4s, v0.16b, v22.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e810 // sdot v16.4s, v0.16b, v22.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f1 // fmla v17.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400523 // ldr s3, [x9, #4]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401524 // ldr s4, [x9, #20]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e010 // sdot v16.4s, v0.16b, v22.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e010 // sdot v16.4s, v0.16b, v22.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e810 // sdot v16.4s, v0.16b, v22.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e810 // sdot v16.4s, v0.16b, v22.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f2 // fmla v18.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400923 // ldr s3, [x9, #8]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401924 // ldr s4, [x9, #24]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e010 // sdot v16.4s, v0.16b, v22.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e010 // sdot v16.4s, v0.16b, v22.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e810 // sdot v16.4s, v0.16b, v22.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e810 // sdot v16.4s, v0.16b, v22.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f3 // fmla v19.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400d23 // ldr s3, [x9, #12]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401d24 // ldr s4, [x9, #28]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e010 // sdot v16.4s, v0.16b, v22.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e010 // sdot v16.4s, v0.16b, v22.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f96e810 // sdot v16.4s, v0.16b, v22.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fb6e810 // sdot v16.4s, v0.16b, v22.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f4 // fmla v20.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	ADD $32, R9
+	SUBS $1, R14
+	BNE loop34
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop33
+	RET 
+
+// func fused1MLX2NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX2NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop35:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop36:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop37:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	ADD $160, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3239
+	BEQ f1638
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales40
+f1638:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales40
+f3239:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales40:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3242
+	BEQ f1641
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales43
+f1641:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales43
+f3242:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales43:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3245
+	BEQ f1644
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales46
+f1644:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales46
+f3245:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales46:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3248
+	BEQ f1647
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales49
+f1647:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales49
+f3248:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales49:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $128, R8
+	SUBS $1, R13
+	BNE loop37
+	SUBS R24, R14
+	BNE loop36
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop35
+	RET 
+
+// func fused1MLX3NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX3NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e48d // movi v13.16b, #4
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop50:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop51:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop52:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	ADD $224, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3254
+	BEQ f1653
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales55
+f1653:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales55
+f3254:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales55:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02109 // ldr q9, [x8, #128]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3257
+	BEQ f1656
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales58
+f1656:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales58
+f3257:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales58:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02509 // ldr q9, [x8, #144]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3260
+	BEQ f1659
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales61
+f1659:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales61
+f3260:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales61:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02909 // ldr q9, [x8, #160]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3263
+	BEQ f1662
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales64
+f1662:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales64
+f3263:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales64:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02d09 // ldr q9, [x8, #176]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $192, R8
+	SUBS $1, R13
+	BNE loop52
+	SUBS R24, R14
+	BNE loop51
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop50
+	RET 
+
+// func fused1MLX4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX4NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop65:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop66:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop67:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3269
+	BEQ f1668
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales70
+f1668:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales70
+f3269:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales70:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3272
+	BEQ f1671
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales73
+f1671:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales73
+f3272:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales73:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3275
+	BEQ f1674
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales76
+f1674:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales76
+f3275:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales76:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3278
+	BEQ f1677
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales79
+f1677:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales79
+f3278:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales79:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	SUBS $1, R13
+	BNE loop67
+	SUBS R24, R14
+	BNE loop66
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop65
+	RET 
+
+// func fused1MLX5NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX5NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e60d // movi v13.16b, #16
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop80:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop81:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop82:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	ADD $352, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3284
+	BEQ f1683
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales85
+f1683:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales85
+f3284:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales85:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3287
+	BEQ f1686
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales88
+f1686:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales88
+f3287:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales88:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3290
+	BEQ f1689
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales91
+f1689:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales91
+f3290:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales91:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3293
+	BEQ f1692
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales94
+f1692:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales94
+f3293:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales94:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $320, R8
+	SUBS $1, R13
+	BNE loop82
+	SUBS R24, R14
+	BNE loop81
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop80
+	RET 
+
+// func fused1MLX6NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX6NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f01e60d // movi v13.16b, #48
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop95:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop96:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop97:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	ADD $416, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3299
+	BEQ f1698
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales100
+f1698:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales100
+f3299:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales100:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc0510a // ldr q10, [x8, #320]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32102
+	BEQ f16101
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales103
+f16101:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales103
+f32102:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales103:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc0550a // ldr q10, [x8, #336]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32105
+	BEQ f16104
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales106
+f16104:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales106
+f32105:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales106:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc0590a // ldr q10, [x8, #352]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32108
+	BEQ f16107
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales109
+f16107:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales109
+f32108:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales109:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc05d0a // ldr q10, [x8, #368]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $384, R8
+	SUBS $1, R13
+	BNE loop97
+	SUBS R24, R14
+	BNE loop96
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop95
+	RET 
+
+// func fused1MLX8NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused1MLX8NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop110:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+loop111:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop112:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	PRFM 448(R7), PLDL1KEEP
+	PRFM 512(R7), PLDL1KEEP
+	ADD $544, R7
+	WORD $0x3dc00054 // ldr q20, [x2, #0]
+	WORD $0x3dc00455 // ldr q21, [x2, #16]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32114
+	BEQ f16113
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales115
+f16113:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales115
+f32114:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales115:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00100 // ldr q0, [x8, #0]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x3dc01100 // ldr q0, [x8, #64]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x3dc02100 // ldr q0, [x8, #128]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x3dc03100 // ldr q0, [x8, #192]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc04100 // ldr q0, [x8, #256]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc05100 // ldr q0, [x8, #320]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc06100 // ldr q0, [x8, #384]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc07100 // ldr q0, [x8, #448]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf0 // fmla v16.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b0 // fmla v16.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f0 // fmla v16.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32117
+	BEQ f16116
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales118
+f16116:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales118
+f32117:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales118:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00500 // ldr q0, [x8, #16]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x3dc01500 // ldr q0, [x8, #80]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x3dc02500 // ldr q0, [x8, #144]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x3dc03500 // ldr q0, [x8, #208]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc04500 // ldr q0, [x8, #272]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc05500 // ldr q0, [x8, #336]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc06500 // ldr q0, [x8, #400]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc07500 // ldr q0, [x8, #464]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32120
+	BEQ f16119
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales121
+f16119:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales121
+f32120:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales121:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00900 // ldr q0, [x8, #32]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x3dc01900 // ldr q0, [x8, #96]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x3dc02900 // ldr q0, [x8, #160]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x3dc03900 // ldr q0, [x8, #224]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc04900 // ldr q0, [x8, #288]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc05900 // ldr q0, [x8, #352]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc06900 // ldr q0, [x8, #416]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc07900 // ldr q0, [x8, #480]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32123
+	BEQ f16122
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales124
+f16122:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales124
+f32123:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales124:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00d00 // ldr q0, [x8, #48]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e00f // sdot v15.4s, v0.16b, v20.4b[0]
+	WORD $0x3dc01d00 // ldr q0, [x8, #112]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e00f // sdot v15.4s, v0.16b, v20.4b[1]
+	WORD $0x3dc02d00 // ldr q0, [x8, #176]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f94e80f // sdot v15.4s, v0.16b, v20.4b[2]
+	WORD $0x3dc03d00 // ldr q0, [x8, #240]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb4e80f // sdot v15.4s, v0.16b, v20.4b[3]
+	WORD $0x3dc04d00 // ldr q0, [x8, #304]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e00f // sdot v15.4s, v0.16b, v21.4b[0]
+	WORD $0x3dc05d00 // ldr q0, [x8, #368]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e00f // sdot v15.4s, v0.16b, v21.4b[1]
+	WORD $0x3dc06d00 // ldr q0, [x8, #432]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f95e80f // sdot v15.4s, v0.16b, v21.4b[2]
+	WORD $0x3dc07d00 // ldr q0, [x8, #496]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb5e80f // sdot v15.4s, v0.16b, v21.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $512, R8
+	SUBS $1, R13
+	BNE loop112
+	SUBS R24, R14
+	BNE loop111
+	MOVD R0, R8
+	WORD $0x3d800110 // str q16, [x8, #0]
+	WORD $0x3d800511 // str q17, [x8, #16]
+	WORD $0x3d800912 // str q18, [x8, #32]
+	WORD $0x3d800d13 // str q19, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop110
+	RET 
+
+// func fused2Q4_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e70b // movi v11.16b, #248
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop33:
+loop125:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -3800,7 +6126,7 @@ loop33:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop34:
+loop126:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -4060,7 +6386,7 @@ loop34:
 	ADD $256, R8
 	ADD $32, R9
 	SUBS $1, R14
-	BNE loop34
+	BNE loop126
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -4076,19 +6402,19 @@ loop34:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop33
+	BNE loop125
 	RET 
 
-// func fused2Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q4_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_1NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop35:
+loop127:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -4104,7 +6430,7 @@ loop35:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop36:
+loop128:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -4356,7 +6682,7 @@ loop36:
 	ADD $256, R8
 	ADD $64, R9
 	SUBS $1, R14
-	BNE loop36
+	BNE loop128
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -4372,21 +6698,21 @@ loop36:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop35
+	BNE loop127
 	RET 
 
-// func fused2Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e60b // movi v11.16b, #240
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop37:
+loop129:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -4402,7 +6728,7 @@ loop37:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop38:
+loop130:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -4727,7 +7053,7 @@ loop38:
 	ADD $320, R8
 	ADD $32, R9
 	SUBS $1, R14
-	BNE loop38
+	BNE loop130
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -4743,20 +7069,20 @@ loop38:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop37
+	BNE loop129
 	RET 
 
-// func fused2Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_1NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_1NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop39:
+loop131:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -4772,7 +7098,7 @@ loop39:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop40:
+loop132:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -5089,7 +7415,7 @@ loop40:
 	ADD $320, R8
 	ADD $64, R9
 	SUBS $1, R14
-	BNE loop40
+	BNE loop132
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -5105,19 +7431,19 @@ loop40:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop39
+	BNE loop131
 	RET 
 
-// func fused2Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q8_0NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q8_0NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f04e40b // movi v11.16b, #128
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop41:
+loop133:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -5133,7 +7459,7 @@ loop41:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop42:
+loop134:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -5381,7 +7707,7 @@ loop42:
 	ADD $512, R8
 	ADD $32, R9
 	SUBS $1, R14
-	BNE loop42
+	BNE loop134
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -5397,19 +7723,19 @@ loop42:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop41
+	BNE loop133
 	RET 
 
-// func fused2Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q2_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q2_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e46c // movi v12.16b, #3
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop43:
+loop135:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -5425,11 +7751,11 @@ loop43:
 	WORD $0x4f00e418 // movi v24.16b, #0
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
-loop44:
+loop136:
 	MOVD R9, R10
 	ADD $64, R9
 	MOVD $8, R13
-loop45:
+loop137:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -5855,9 +8181,9 @@ loop45:
 	ADD $128, R8
 	ADD $32, R9
 	SUBS $1, R13
-	BNE loop45
+	BNE loop137
 	SUBS $8, R14
-	BNE loop44
+	BNE loop136
 	MOVD R0, R8
 	WORD $0x3d800113 // str q19, [x8, #0]
 	WORD $0x3d800514 // str q20, [x8, #16]
@@ -5873,21 +8199,21 @@ loop45:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop43
+	BNE loop135
 	RET 
 
-// func fused2Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q3_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q3_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e78b // movi v11.16b, #252
 	WORD $0x4f00e46c // movi v12.16b, #3
 	WORD $0x4f00e48d // movi v13.16b, #4
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop46:
+loop138:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -5903,11 +8229,11 @@ loop46:
 	WORD $0x4f00e418 // movi v24.16b, #0
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
-loop47:
+loop139:
 	MOVD R9, R10
 	ADD $32, R9
 	MOVD $8, R13
-loop48:
+loop140:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -6314,9 +8640,9 @@ loop48:
 	ADD $192, R8
 	ADD $32, R9
 	SUBS $1, R13
-	BNE loop48
+	BNE loop140
 	SUBS $8, R14
-	BNE loop47
+	BNE loop139
 	MOVD R0, R8
 	WORD $0x3d800113 // str q19, [x8, #0]
 	WORD $0x3d800514 // str q20, [x8, #16]
@@ -6332,19 +8658,19 @@ loop48:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop46
+	BNE loop138
 	RET 
 
-// func fused2Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q4_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q4_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop49:
+loop141:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -6360,11 +8686,11 @@ loop49:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop50:
+loop142:
 	MOVD R9, R10
 	ADD $64, R9
 	MOVD $8, R13
-loop51:
+loop143:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -6660,9 +8986,9 @@ loop51:
 	ADD $256, R8
 	ADD $32, R9
 	SUBS $1, R13
-	BNE loop51
+	BNE loop143
 	SUBS $8, R14
-	BNE loop50
+	BNE loop142
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -6678,20 +9004,20 @@ loop51:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop49
+	BNE loop141
 	RET 
 
-// func fused2Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q5_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q5_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e60d // movi v13.16b, #16
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop52:
+loop144:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -6707,11 +9033,11 @@ loop52:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop53:
+loop145:
 	MOVD R9, R10
 	ADD $64, R9
 	MOVD $8, R13
-loop54:
+loop146:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -7072,9 +9398,9 @@ loop54:
 	ADD $320, R8
 	ADD $32, R9
 	SUBS $1, R13
-	BNE loop54
+	BNE loop146
 	SUBS $8, R14
-	BNE loop53
+	BNE loop145
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -7090,21 +9416,21 @@ loop54:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop52
+	BNE loop144
 	RET 
 
-// func fused2Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2Q6_KNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2Q6_KNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	WORD $0x4f07e40b // movi v11.16b, #224
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f01e60d // movi v13.16b, #48
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop55:
+loop147:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -7120,11 +9446,11 @@ loop55:
 	WORD $0x4f00e418 // movi v24.16b, #0
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
-loop56:
+loop148:
 	MOVD R9, R10
 	ADD $32, R9
 	MOVD $8, R13
-loop57:
+loop149:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -7526,9 +9852,9 @@ loop57:
 	ADD $384, R8
 	ADD $32, R9
 	SUBS $1, R13
-	BNE loop57
+	BNE loop149
 	SUBS $8, R14
-	BNE loop56
+	BNE loop148
 	MOVD R0, R8
 	WORD $0x3d800113 // str q19, [x8, #0]
 	WORD $0x3d800514 // str q20, [x8, #16]
@@ -7544,15 +9870,15 @@ loop57:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop55
+	BNE loop147
 	RET 
 
-// func fused2IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2IQ4_NLNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2IQ4_NLNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -7560,7 +9886,7 @@ TEXT ·fused2IQ4_NLNEONDOT(SB), NOSPLIT, $0-88
 	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop58:
+loop150:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -7576,7 +9902,7 @@ loop58:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop59:
+loop151:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -7836,7 +10162,7 @@ loop59:
 	ADD $256, R8
 	ADD $32, R9
 	SUBS $1, R14
-	BNE loop59
+	BNE loop151
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -7852,15 +10178,15 @@ loop59:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop58
+	BNE loop150
 	RET 
 
-// func fused2IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2IQ4_XSNEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2IQ4_XSNEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -7868,7 +10194,7 @@ TEXT ·fused2IQ4_XSNEONDOT(SB), NOSPLIT, $0-88
 	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop60:
+loop152:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -7884,11 +10210,11 @@ loop60:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop61:
+loop153:
 	MOVD R9, R10
 	ADD $32, R9
 	MOVD $8, R13
-loop62:
+loop154:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -8168,9 +10494,9 @@ loop62:
 	ADD $256, R8
 	ADD $16, R9
 	SUBS $1, R13
-	BNE loop62
+	BNE loop154
 	SUBS $8, R14
-	BNE loop61
+	BNE loop153
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -8186,15 +10512,15 @@ loop62:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop60
+	BNE loop152
 	RET 
 
-// func fused2MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+// func fused2MXFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 TEXT ·fused2MXFP4NEONDOT(SB), NOSPLIT, $0-88
 	MOVD dst+0(FP), R0
 	MOVD panel+16(FP), R6
 	MOVD n+24(FP), R5
-	MOVD levels+48(FP), R11
+	MOVD params+48(FP), R11
 	MOVD step+80(FP), R4
 	MOVD $0x80, R25
 	WORD $0x4e010f21 // dup v1.16b, w25
@@ -8202,7 +10528,7 @@ TEXT ·fused2MXFP4NEONDOT(SB), NOSPLIT, $0-88
 	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
 	WORD $0x4f00e5ec // movi v12.16b, #15
 	WORD $0x4f00e42e // movi v14.16b, #1
-loop63:
+loop155:
 	MOVD R6, R8
 	MOVD scaleOffset+40(FP), R9
 	ADD R6, R9
@@ -8218,7 +10544,7 @@ loop63:
 	WORD $0x4f00e416 // movi v22.16b, #0
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
-loop64:
+loop156:
 	PRFM 0(R7), PLDL1KEEP
 	PRFM 64(R7), PLDL1KEEP
 	PRFM 128(R7), PLDL1KEEP
@@ -8478,7 +10804,7 @@ loop64:
 	ADD $256, R8
 	ADD $32, R9
 	SUBS $1, R14
-	BNE loop64
+	BNE loop156
 	MOVD R0, R8
 	WORD $0x3d800111 // str q17, [x8, #0]
 	WORD $0x3d800512 // str q18, [x8, #16]
@@ -8494,5 +10820,2859 @@ loop64:
 	MOVD panelBytes+32(FP), R9
 	ADD R9, R6
 	SUBS $1, R5
-	BNE loop63
+	BNE loop155
+	RET 
+
+// func fused2NVFP4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2NVFP4NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	MOVD $0x80, R25
+	WORD $0x4e010f21 // dup v1.16b, w25
+	WORD $0x3dc0016b // ldr q11, [x11]
+	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop157:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+loop158:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc0005b // ldr q27, [x2, #0]
+	WORD $0x3dc0045c // ldr q28, [x2, #16]
+	WORD $0x3dc0085d // ldr q29, [x2, #32]
+	WORD $0x3dc00c5e // ldr q30, [x2, #48]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400123 // ldr s3, [x9, #0]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401124 // ldr s4, [x9, #16]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be00f // sdot v15.4s, v0.16b, v27.4b[0]
+	WORD $0x4f9de011 // sdot v17.4s, v0.16b, v29.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x4f9ee012 // sdot v18.4s, v0.16b, v30.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe00f // sdot v15.4s, v0.16b, v27.4b[1]
+	WORD $0x4fbde011 // sdot v17.4s, v0.16b, v29.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x4fbee012 // sdot v18.4s, v0.16b, v30.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be80f // sdot v15.4s, v0.16b, v27.4b[2]
+	WORD $0x4f9de811 // sdot v17.4s, v0.16b, v29.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x4f9ee812 // sdot v18.4s, v0.16b, v30.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe80f // sdot v15.4s, v0.16b, v27.4b[3]
+	WORD $0x4fbde811 // sdot v17.4s, v0.16b, v29.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4fbee812 // sdot v18.4s, v0.16b, v30.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f3 // fmla v19.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e24ce51 // fmla v17.4s, v18.4s, v4.4s
+	WORD $0x4f9f1237 // fmla v23.4s, v17.4s, v31.s[0]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400523 // ldr s3, [x9, #4]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401524 // ldr s4, [x9, #20]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be00f // sdot v15.4s, v0.16b, v27.4b[0]
+	WORD $0x4f9de011 // sdot v17.4s, v0.16b, v29.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x4f9ee012 // sdot v18.4s, v0.16b, v30.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe00f // sdot v15.4s, v0.16b, v27.4b[1]
+	WORD $0x4fbde011 // sdot v17.4s, v0.16b, v29.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x4fbee012 // sdot v18.4s, v0.16b, v30.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be80f // sdot v15.4s, v0.16b, v27.4b[2]
+	WORD $0x4f9de811 // sdot v17.4s, v0.16b, v29.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x4f9ee812 // sdot v18.4s, v0.16b, v30.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe80f // sdot v15.4s, v0.16b, v27.4b[3]
+	WORD $0x4fbde811 // sdot v17.4s, v0.16b, v29.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4fbee812 // sdot v18.4s, v0.16b, v30.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f4 // fmla v20.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e24ce51 // fmla v17.4s, v18.4s, v4.4s
+	WORD $0x4f9f1238 // fmla v24.4s, v17.4s, v31.s[0]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400923 // ldr s3, [x9, #8]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401924 // ldr s4, [x9, #24]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be00f // sdot v15.4s, v0.16b, v27.4b[0]
+	WORD $0x4f9de011 // sdot v17.4s, v0.16b, v29.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x4f9ee012 // sdot v18.4s, v0.16b, v30.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe00f // sdot v15.4s, v0.16b, v27.4b[1]
+	WORD $0x4fbde011 // sdot v17.4s, v0.16b, v29.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x4fbee012 // sdot v18.4s, v0.16b, v30.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be80f // sdot v15.4s, v0.16b, v27.4b[2]
+	WORD $0x4f9de811 // sdot v17.4s, v0.16b, v29.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x4f9ee812 // sdot v18.4s, v0.16b, v30.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe80f // sdot v15.4s, v0.16b, v27.4b[3]
+	WORD $0x4fbde811 // sdot v17.4s, v0.16b, v29.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4fbee812 // sdot v18.4s, v0.16b, v30.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f5 // fmla v21.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e24ce51 // fmla v17.4s, v18.4s, v4.4s
+	WORD $0x4f9f1239 // fmla v25.4s, v17.4s, v31.s[0]
+	WORD $0x4fbf10f9 // fmla v25.4s, v7.4s, v31.s[1]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400d23 // ldr s3, [x9, #12]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401d24 // ldr s4, [x9, #28]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be00f // sdot v15.4s, v0.16b, v27.4b[0]
+	WORD $0x4f9de011 // sdot v17.4s, v0.16b, v29.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x4f9ee012 // sdot v18.4s, v0.16b, v30.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe00f // sdot v15.4s, v0.16b, v27.4b[1]
+	WORD $0x4fbde011 // sdot v17.4s, v0.16b, v29.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x4fbee012 // sdot v18.4s, v0.16b, v30.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9be80f // sdot v15.4s, v0.16b, v27.4b[2]
+	WORD $0x4f9de811 // sdot v17.4s, v0.16b, v29.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x4f9ee812 // sdot v18.4s, v0.16b, v30.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbbe80f // sdot v15.4s, v0.16b, v27.4b[3]
+	WORD $0x4fbde811 // sdot v17.4s, v0.16b, v29.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e8e9408 // sdot v8.4s, v0.16b, v14.16b
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4fbee812 // sdot v18.4s, v0.16b, v30.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e24ce0f // fmla v15.4s, v16.4s, v4.4s
+	WORD $0x4f9f11f6 // fmla v22.4s, v15.4s, v31.s[0]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x6e23de31 // fmul v17.4s, v17.4s, v3.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e24ce51 // fmla v17.4s, v18.4s, v4.4s
+	WORD $0x4f9f123a // fmla v26.4s, v17.4s, v31.s[0]
+	WORD $0x4fbf10fa // fmla v26.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	ADD $32, R9
+	SUBS $1, R14
+	BNE loop158
+	MOVD R0, R8
+	WORD $0x3d800113 // str q19, [x8, #0]
+	WORD $0x3d800514 // str q20, [x8, #16]
+	WORD $0x3d800915 // str q21, [x8, #32]
+	WORD $0x3d800d16 // str q22, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800117 // str q23, [x8, #0]
+	WORD $0x3d800518 // str q24, [x8, #16]
+	WORD $0x3d800919 // str q25, [x8, #32]
+	WORD $0x3d800d1a // str q26, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop157
+	RET 
+
+// func fused2MLX2NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX2NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop159:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop160:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop161:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	ADD $160, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32163
+	BEQ f16162
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales164
+f16162:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales164
+f32163:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales164:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32166
+	BEQ f16165
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales167
+f16165:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales167
+f32166:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales167:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32169
+	BEQ f16168
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales170
+f16168:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales170
+f32169:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales170:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32172
+	BEQ f16171
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales173
+f16171:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales173
+f32172:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales173:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $128, R8
+	SUBS $1, R13
+	BNE loop161
+	SUBS R24, R14
+	BNE loop160
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop159
+	RET 
+
+// func fused2MLX3NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX3NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e48d // movi v13.16b, #4
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop174:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop175:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop176:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	ADD $224, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32178
+	BEQ f16177
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales179
+f16177:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales179
+f32178:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales179:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02109 // ldr q9, [x8, #128]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32181
+	BEQ f16180
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales182
+f16180:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales182
+f32181:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales182:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02509 // ldr q9, [x8, #144]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32184
+	BEQ f16183
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales185
+f16183:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales185
+f32184:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales185:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02909 // ldr q9, [x8, #160]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32187
+	BEQ f16186
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales188
+f16186:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales188
+f32187:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales188:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02d09 // ldr q9, [x8, #176]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $192, R8
+	SUBS $1, R13
+	BNE loop176
+	SUBS R24, R14
+	BNE loop175
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop174
+	RET 
+
+// func fused2MLX4NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX4NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop189:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop190:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop191:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	ADD $288, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32193
+	BEQ f16192
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales194
+f16192:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales194
+f32193:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales194:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32196
+	BEQ f16195
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales197
+f16195:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales197
+f32196:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales197:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32199
+	BEQ f16198
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales200
+f16198:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales200
+f32199:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales200:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32202
+	BEQ f16201
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales203
+f16201:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales203
+f32202:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales203:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $256, R8
+	SUBS $1, R13
+	BNE loop191
+	SUBS R24, R14
+	BNE loop190
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop189
+	RET 
+
+// func fused2MLX5NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX5NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e60d // movi v13.16b, #16
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop204:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop205:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop206:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	ADD $352, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32208
+	BEQ f16207
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales209
+f16207:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales209
+f32208:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales209:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32211
+	BEQ f16210
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales212
+f16210:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales212
+f32211:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales212:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32214
+	BEQ f16213
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales215
+f16213:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales215
+f32214:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales215:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32217
+	BEQ f16216
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales218
+f16216:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales218
+f32217:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales218:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $320, R8
+	SUBS $1, R13
+	BNE loop206
+	SUBS R24, R14
+	BNE loop205
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop204
+	RET 
+
+// func fused2MLX6NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX6NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f01e60d // movi v13.16b, #48
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop219:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop220:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop221:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	ADD $416, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32223
+	BEQ f16222
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales224
+f16222:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales224
+f32223:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales224:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc0510a // ldr q10, [x8, #320]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32226
+	BEQ f16225
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales227
+f16225:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales227
+f32226:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales227:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc0550a // ldr q10, [x8, #336]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32229
+	BEQ f16228
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales230
+f16228:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales230
+f32229:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales230:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc0590a // ldr q10, [x8, #352]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32232
+	BEQ f16231
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales233
+f16231:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales233
+f32232:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales233:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc05d0a // ldr q10, [x8, #368]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $384, R8
+	SUBS $1, R13
+	BNE loop221
+	SUBS R24, R14
+	BNE loop220
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop219
+	RET 
+
+// func fused2MLX8NEONDOT(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+TEXT ·fused2MLX8NEONDOT(SB), NOSPLIT, $0-88
+	MOVD dst+0(FP), R0
+	MOVD panel+16(FP), R6
+	MOVD n+24(FP), R5
+	MOVD params+48(FP), R11
+	MOVD step+80(FP), R4
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop234:
+	MOVD R6, R8
+	MOVD scaleOffset+40(FP), R9
+	ADD R6, R9
+	ADD $1024, R6, R7
+	MOVD blocks+56(FP), R14
+	MOVD x+64(FP), R2
+	MOVD xScales+72(FP), R3
+	WORD $0x4f00e411 // movi v17.16b, #0
+	WORD $0x4f00e412 // movi v18.16b, #0
+	WORD $0x4f00e413 // movi v19.16b, #0
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4f00e416 // movi v22.16b, #0
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+loop235:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop236:
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 128(R7), PLDL1KEEP
+	PRFM 192(R7), PLDL1KEEP
+	PRFM 256(R7), PLDL1KEEP
+	PRFM 320(R7), PLDL1KEEP
+	PRFM 384(R7), PLDL1KEEP
+	PRFM 448(R7), PLDL1KEEP
+	PRFM 512(R7), PLDL1KEEP
+	ADD $544, R7
+	WORD $0x3dc00059 // ldr q25, [x2, #0]
+	WORD $0x3dc0045a // ldr q26, [x2, #16]
+	WORD $0x3dc0085b // ldr q27, [x2, #32]
+	WORD $0x3dc00c5c // ldr q28, [x2, #48]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32238
+	BEQ f16237
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales239
+f16237:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales239
+f32238:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales239:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00100 // ldr q0, [x8, #0]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x3dc01100 // ldr q0, [x8, #64]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x3dc02100 // ldr q0, [x8, #128]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x3dc03100 // ldr q0, [x8, #192]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc04100 // ldr q0, [x8, #256]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc05100 // ldr q0, [x8, #320]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc06100 // ldr q0, [x8, #384]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc07100 // ldr q0, [x8, #448]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf1 // fmla v17.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b1 // fmla v17.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f1 // fmla v17.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce15 // fmla v21.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b5 // fmla v21.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f5 // fmla v21.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32241
+	BEQ f16240
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales242
+f16240:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales242
+f32241:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales242:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00500 // ldr q0, [x8, #16]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x3dc01500 // ldr q0, [x8, #80]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x3dc02500 // ldr q0, [x8, #144]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x3dc03500 // ldr q0, [x8, #208]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc04500 // ldr q0, [x8, #272]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc05500 // ldr q0, [x8, #336]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc06500 // ldr q0, [x8, #400]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc07500 // ldr q0, [x8, #464]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf2 // fmla v18.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b2 // fmla v18.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f2 // fmla v18.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce16 // fmla v22.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b6 // fmla v22.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f6 // fmla v22.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32244
+	BEQ f16243
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales245
+f16243:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales245
+f32244:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales245:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00900 // ldr q0, [x8, #32]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x3dc01900 // ldr q0, [x8, #96]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x3dc02900 // ldr q0, [x8, #160]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x3dc03900 // ldr q0, [x8, #224]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc04900 // ldr q0, [x8, #288]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc05900 // ldr q0, [x8, #352]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc06900 // ldr q0, [x8, #416]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc07900 // ldr q0, [x8, #480]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf3 // fmla v19.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b3 // fmla v19.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f3 // fmla v19.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce17 // fmla v23.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b7 // fmla v23.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f7 // fmla v23.4s, v7.4s, v31.s[1]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32247
+	BEQ f16246
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales248
+f16246:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales248
+f32247:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales248:
+	WORD $0x4f00e40f // movi v15.16b, #0
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00d00 // ldr q0, [x8, #48]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e00f // sdot v15.4s, v0.16b, v25.4b[0]
+	WORD $0x4f9be010 // sdot v16.4s, v0.16b, v27.4b[0]
+	WORD $0x3dc01d00 // ldr q0, [x8, #112]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e00f // sdot v15.4s, v0.16b, v25.4b[1]
+	WORD $0x4fbbe010 // sdot v16.4s, v0.16b, v27.4b[1]
+	WORD $0x3dc02d00 // ldr q0, [x8, #176]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f99e80f // sdot v15.4s, v0.16b, v25.4b[2]
+	WORD $0x4f9be810 // sdot v16.4s, v0.16b, v27.4b[2]
+	WORD $0x3dc03d00 // ldr q0, [x8, #240]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fb9e80f // sdot v15.4s, v0.16b, v25.4b[3]
+	WORD $0x4fbbe810 // sdot v16.4s, v0.16b, v27.4b[3]
+	WORD $0x3dc04d00 // ldr q0, [x8, #304]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae00f // sdot v15.4s, v0.16b, v26.4b[0]
+	WORD $0x4f9ce010 // sdot v16.4s, v0.16b, v28.4b[0]
+	WORD $0x3dc05d00 // ldr q0, [x8, #368]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae00f // sdot v15.4s, v0.16b, v26.4b[1]
+	WORD $0x4fbce010 // sdot v16.4s, v0.16b, v28.4b[1]
+	WORD $0x3dc06d00 // ldr q0, [x8, #432]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4f9ae80f // sdot v15.4s, v0.16b, v26.4b[2]
+	WORD $0x4f9ce810 // sdot v16.4s, v0.16b, v28.4b[2]
+	WORD $0x3dc07d00 // ldr q0, [x8, #496]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e8e9407 // sdot v7.4s, v0.16b, v14.16b
+	WORD $0x4fbae80f // sdot v15.4s, v0.16b, v26.4b[3]
+	WORD $0x4fbce810 // sdot v16.4s, v0.16b, v28.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3cc0007f // ldur q31, [x3, #0]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea185ef // sub v15.4s, v15.4s, v1.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21cdf4 // fmla v20.4s, v15.4s, v1.4s
+	WORD $0x4f9f18b4 // fmla v20.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f4 // fmla v20.4s, v7.4s, v31.s[1]
+	WORD $0x3cc1807f // ldur q31, [x3, #24]
+	WORD $0x4e1c07e1 // dup v1.4s, v31.s[3]
+	WORD $0x6ea18610 // sub v16.4s, v16.4s, v1.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f9f9061 // fmul v1.4s, v3.4s, v31.s[0]
+	WORD $0x4e21ce18 // fmla v24.4s, v16.4s, v1.4s
+	WORD $0x4f9f18b8 // fmla v24.4s, v5.4s, v31.s[2]
+	WORD $0x4fbf10f8 // fmla v24.4s, v7.4s, v31.s[1]
+	ADD R4, R2
+	ADD R4, R3
+	ADD $512, R8
+	SUBS $1, R13
+	BNE loop236
+	SUBS R24, R14
+	BNE loop235
+	MOVD R0, R8
+	WORD $0x3d800111 // str q17, [x8, #0]
+	WORD $0x3d800512 // str q18, [x8, #16]
+	WORD $0x3d800913 // str q19, [x8, #32]
+	WORD $0x3d800d14 // str q20, [x8, #48]
+	MOVD stride+8(FP), R9
+	ADD R9, R8
+	WORD $0x3d800115 // str q21, [x8, #0]
+	WORD $0x3d800516 // str q22, [x8, #16]
+	WORD $0x3d800917 // str q23, [x8, #32]
+	WORD $0x3d800d18 // str q24, [x8, #48]
+	ADD $64, R0
+	MOVD panelBytes+32(FP), R9
+	ADD R9, R6
+	SUBS $1, R5
+	BNE loop234
 	RET 

@@ -7,12 +7,11 @@ import "unsafe"
 //go:generate go run ./internal/asmgen
 
 // kernelSet has the assembly kernels of a tier. What they do is described where
-// the portable form is; their arguments aren't checked. What a tier lacks is nil,
-// and done in Go.
+// the portable form is; their arguments aren't checked.
 type kernelSet struct {
 	records                        recordForm
-	decode                         [numKernels]decodeKernel
-	fused1, fused2, fused4, fused8 [numKernels]fusedKernel       // by rows
+	decode                         [numKernels]decodeKernel      // may be nil
+	fused1, fused2, fused4, fused8 [numKernels]fusedKernel       // by rows; may be nil
 	dot                            [numKinds]dotKernel           // by kind
 	dotFloat                       [numFloatTypes]dotFloatKernel // by floatType
 	quantize                       func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
@@ -67,14 +66,10 @@ const (
 func (k *kernelSet) tier(name string) *tier {
 	return &tier{
 		name:    name,
-		records: k.form,
+		records: k.records,
 		decode:  k.decodeBlocks,
 		fused:   k.mulFused,
 		dot: func(kd kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool) {
-			if k.dot[kd] == nil {
-				dotPortable(kd, dst, stride, recs, act, rows, first)
-				return
-			}
 			_ = dst[(rows-1)*stride+panelRows-1]
 			begin := 0
 			if first {
@@ -83,10 +78,6 @@ func (k *kernelSet) tier(name string) *tier {
 			k.dot[kd](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&recs[0]), len(recs), act.codes, act.scales, act.step, rows, begin)
 		},
 		dotFloat: func(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int) {
-			if k.dotFloat[typ] == nil {
-				dotFloatPortable(typ, dst, stride, data, panelBytes, act, rows)
-				return
-			}
 			panels := len(data) / panelBytes
 			_ = dst[(rows-1)*stride+panels*panelRows-1]
 			k.dotFloat[typ](unsafe.Pointer(&dst[0]), uintptr(4*stride), unsafe.Pointer(&data[0]), panelBytes, panels, act.chunks, act.x, act.step, rows)
@@ -101,21 +92,13 @@ func (k *kernelSet) tier(name string) *tier {
 	}
 }
 
-// form is tier.records: what is multiplied in Go is decoded in Go.
-func (k *kernelSet) form(kd kind) recordForm {
-	if k.dot[kd] == nil {
-		return recordForm{}
-	}
-	return k.records
-}
-
 // decodeBlocks is tier.decode.
 func (k *kernelSet) decodeBlocks(s *segment, p, b0, n int, dst []record) {
 	f := s.format
 	perSpan := f.span() / blockCols
 	kernel := k.decode[f.kernel]
 	if kernel == nil || b0%perSpan != 0 || n%perSpan != 0 {
-		k.form(f.kind).decode(s, p, b0, n, dst)
+		k.records.decode(s, p, b0, n, dst)
 		return
 	}
 	_ = dst[n-1]
@@ -257,9 +240,6 @@ func (k *kernelSet) vectorOps() vectorOps {
 		},
 		blockMax: func(dst, a []float32) {
 			n := len(a) / MaxBlock
-			if k.blockMax == nil {
-				n = 0
-			}
 			if n > 0 {
 				k.blockMax(floats(dst), floats(a), n)
 			}
@@ -267,9 +247,6 @@ func (k *kernelSet) vectorOps() vectorOps {
 		},
 		blockSumExp: func(dst []float64, a []float32, shift, scale, least float64) {
 			n := len(a) / SumBlock
-			if k.blockSumExp == nil {
-				n = 0
-			}
 			if n > 0 {
 				k.blockSumExp(unsafe.Pointer(&dst[0]), floats(a), n, shift, scale, least)
 			}
@@ -279,7 +256,7 @@ func (k *kernelSet) vectorOps() vectorOps {
 }
 
 func (k *kernelSet) attentionOps() attentionOps {
-	ops := attentionOps{
+	return attentionOps{
 		softmax: func(s []float32, width, rows int, top, total []float32) {
 			_, _, _ = s[(rows-1)*scoreWidth+width-1], top[rows-1], total[rows-1]
 			k.softmax(floats(s), width, rows, floats(top), floats(total))
@@ -289,17 +266,8 @@ func (k *kernelSet) attentionOps() attentionOps {
 			if half {
 				kernel, size = k.scores[kernelF16], 2
 			}
-			panelBytes := size * lanes * floatChunk * x.chunks
-			panels := len(keys) / panelBytes
+			panels := len(keys) / (size * lanes * floatChunk * x.chunks)
 			_ = dst[(rows-1)*scoreWidth+panels*lanes-1]
-			if kernel == nil { // keys lie as weights do
-				typ := float32Weights
-				if half {
-					typ = float16Weights
-				}
-				k.dotFloat[typ](floats(dst), 4*scoreWidth, pointer(keys), panelBytes, panels, x.chunks, x.x, x.step, rows)
-				return
-			}
 			kernel(floats(dst), pointer(keys), panels, x.chunks, x.x, x.step, rows, pointer(next))
 		},
 		addValues: func(out, p []float32, v []byte, half bool, dims, n, rows int, next []byte) {
@@ -339,11 +307,6 @@ func (k *kernelSet) attentionOps() attentionOps {
 			k.widenValues(floats(dst), pointer(codes), unsafe.Pointer(&scales[0]), len(dst)/q8Block, pointer(next))
 		},
 	}
-	if k.quantizeKV == nil {
-		p := &portableAttention
-		ops.quantizeKV, ops.widenHalves, ops.widenKeys, ops.widenValues = p.quantizeKV, p.widenHalves, p.widenKeys, p.widenValues
-	}
-	return ops
 }
 
 func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }

@@ -4,7 +4,7 @@ package simd
 
 // kernelsAMX are the kernels of a tier.
 var kernelsAMX = kernelSet{
-	decode: [numKernels]decodeKernel{
+	decode: [...]decodeKernel{
 		kernelQ4_0:   decodeQ4_0AMX,
 		kernelQ4_1:   decodeQ4_1AMX,
 		kernelQ5_0:   decodeQ5_0AMX,
@@ -22,7 +22,7 @@ var kernelsAMX = kernelSet{
 		kernelMLX6:   decodeMLX6AMX,
 		kernelMLX8:   decodeMLX8AMX,
 	},
-	tiles: [2]tilesKernel{
+	tiles: [...]tilesKernel{
 		kernelSigned: tilesSignedAMX,
 		kernelAffine: tilesAffineAMX,
 	},

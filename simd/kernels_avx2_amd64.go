@@ -4,7 +4,7 @@ package simd
 
 // kernelsAVX2 are the kernels of a tier.
 var kernelsAVX2 = kernelSet{
-	decode: [numKernels]decodeKernel{
+	decode: [...]decodeKernel{
 		kernelQ4_0:   decodeQ4_0AVX2,
 		kernelQ4_1:   decodeQ4_1AVX2,
 		kernelQ5_0:   decodeQ5_0AVX2,
@@ -26,14 +26,14 @@ var kernelsAVX2 = kernelSet{
 		kernelMLX6:   decodeMLX6AVX2,
 		kernelMLX8:   decodeMLX8AVX2,
 	},
-	dot: [numKinds]dotKernel{
+	dot: [...]dotKernel{
 		kernelSigned:      dotSignedAVX2,
 		kernelAffine:      dotAffineAVX2,
 		kernelSigned16:    dotSigned16AVX2,
 		kernelAffine16:    dotAffine16AVX2,
 		kernelAffineLarge: dotAffineLargeAVX2,
 	},
-	dotFloat: [numFloatTypes]dotFloatKernel{
+	dotFloat: [...]dotFloatKernel{
 		kernelF32:   dotFloatF32AVX2,
 		kernelF16:   dotFloatF16AVX2,
 		kernelBF16:  dotFloatBF16AVX2,
@@ -55,12 +55,12 @@ var kernelsAVX2 = kernelSet{
 	fromF16:     fromF16AVX2,
 	blockMax:    blockMaxAVX2,
 	blockSumExp: blockSumExpAVX2,
-	scores: [2]scoresKernel{
+	scores: [...]scoresKernel{
 		kernelF16: scoresF16AVX2,
 		kernelF32: scoresF32AVX2,
 	},
 	softmax: softmaxAVX2,
-	addValues: [2]addValuesKernel{
+	addValues: [...]addValuesKernel{
 		kernelF16: addValuesF16AVX2,
 		kernelF32: addValuesF32AVX2,
 	},

@@ -4,7 +4,7 @@ package simd
 
 // kernelsAVX512 are the kernels of a tier.
 var kernelsAVX512 = kernelSet{
-	decode: [numKernels]decodeKernel{
+	decode: [...]decodeKernel{
 		kernelQ4_0:   decodeQ4_0AVX512,
 		kernelQ4_1:   decodeQ4_1AVX512,
 		kernelQ5_0:   decodeQ5_0AVX512,
@@ -26,7 +26,7 @@ var kernelsAVX512 = kernelSet{
 		kernelMLX6:   decodeMLX6AVX512,
 		kernelMLX8:   decodeMLX8AVX512,
 	},
-	fused1: [numKernels]fusedKernel{
+	fused1: [...]fusedKernel{
 		kernelQ4_0:   fused1Q4_0AVX512,
 		kernelQ4_1:   fused1Q4_1AVX512,
 		kernelQ5_0:   fused1Q5_0AVX512,
@@ -48,7 +48,7 @@ var kernelsAVX512 = kernelSet{
 		kernelMLX6:   fused1MLX6AVX512,
 		kernelMLX8:   fused1MLX8AVX512,
 	},
-	fused2: [numKernels]fusedKernel{
+	fused2: [...]fusedKernel{
 		kernelQ4_0:   fused2Q4_0AVX512,
 		kernelQ4_1:   fused2Q4_1AVX512,
 		kernelQ5_0:   fused2Q5_0AVX512,
@@ -70,7 +70,7 @@ var kernelsAVX512 = kernelSet{
 		kernelMLX6:   fused2MLX6AVX512,
 		kernelMLX8:   fused2MLX8AVX512,
 	},
-	fused4: [numKernels]fusedKernel{
+	fused4: [...]fusedKernel{
 		kernelQ4_0:   fused4Q4_0AVX512,
 		kernelQ4_1:   fused4Q4_1AVX512,
 		kernelQ5_0:   fused4Q5_0AVX512,
@@ -92,7 +92,7 @@ var kernelsAVX512 = kernelSet{
 		kernelMLX6:   fused4MLX6AVX512,
 		kernelMLX8:   fused4MLX8AVX512,
 	},
-	fused8: [numKernels]fusedKernel{
+	fused8: [...]fusedKernel{
 		kernelQ4_0:   fused8Q4_0AVX512,
 		kernelQ4_1:   fused8Q4_1AVX512,
 		kernelQ5_0:   fused8Q5_0AVX512,
@@ -110,14 +110,14 @@ var kernelsAVX512 = kernelSet{
 		kernelMLX6:   fused8MLX6AVX512,
 		kernelMLX8:   fused8MLX8AVX512,
 	},
-	dot: [numKinds]dotKernel{
+	dot: [...]dotKernel{
 		kernelSigned:      dotSignedAVX512,
 		kernelAffine:      dotAffineAVX512,
 		kernelSigned16:    dotSigned16AVX512,
 		kernelAffine16:    dotAffine16AVX512,
 		kernelAffineLarge: dotAffineAVX512,
 	},
-	dotFloat: [numFloatTypes]dotFloatKernel{
+	dotFloat: [...]dotFloatKernel{
 		kernelF32:   dotFloatF32AVX512,
 		kernelF16:   dotFloatF16AVX512,
 		kernelBF16:  dotFloatBF16AVX512,
@@ -139,12 +139,12 @@ var kernelsAVX512 = kernelSet{
 	fromF16:     fromF16AVX512,
 	blockMax:    blockMaxAVX512,
 	blockSumExp: blockSumExpAVX512,
-	scores: [2]scoresKernel{
+	scores: [...]scoresKernel{
 		kernelF16: scoresF16AVX512,
 		kernelF32: scoresF32AVX512,
 	},
 	softmax: softmaxAVX512,
-	addValues: [2]addValuesKernel{
+	addValues: [...]addValuesKernel{
 		kernelF16: addValuesF16AVX512,
 		kernelF32: addValuesF32AVX512,
 	},

@@ -5,7 +5,7 @@ package simd
 // kernelsNEON are the kernels of a tier.
 var kernelsNEON = kernelSet{
 	records: recordForm{signed: true},
-	decode: [numKernels]decodeKernel{
+	decode: [...]decodeKernel{
 		kernelQ4_0:   decodeQ4_0NEON,
 		kernelQ4_1:   decodeQ4_1NEON,
 		kernelQ5_0:   decodeQ5_0NEON,
@@ -19,14 +19,22 @@ var kernelsNEON = kernelSet{
 		kernelIQ4_NL: decodeIQ4_NLNEON,
 		kernelIQ4_XS: decodeIQ4_XSNEON,
 		kernelMXFP4:  decodeMXFP4NEON,
+		kernelNVFP4:  decodeNVFP4NEON,
+		kernelMLX2:   decodeMLX2NEON,
+		kernelMLX3:   decodeMLX3NEON,
+		kernelMLX4:   decodeMLX4NEON,
+		kernelMLX5:   decodeMLX5NEON,
+		kernelMLX6:   decodeMLX6NEON,
+		kernelMLX8:   decodeMLX8NEON,
 	},
-	dot: [numKinds]dotKernel{
-		kernelSigned:   dotSignedNEON,
-		kernelAffine:   dotAffineNEON,
-		kernelSigned16: dotSigned16NEON,
-		kernelAffine16: dotAffine16NEON,
+	dot: [...]dotKernel{
+		kernelSigned:      dotSignedNEON,
+		kernelAffine:      dotAffineNEON,
+		kernelSigned16:    dotSigned16NEON,
+		kernelAffine16:    dotAffine16NEON,
+		kernelAffineLarge: dotAffineLargeNEON,
 	},
-	fused1: [numKernels]fusedKernel{
+	fused1: [...]fusedKernel{
 		kernelQ4_0:   fused1Q4_0NEON,
 		kernelQ4_1:   fused1Q4_1NEON,
 		kernelQ5_0:   fused1Q5_0NEON,
@@ -40,11 +48,19 @@ var kernelsNEON = kernelSet{
 		kernelIQ4_NL: fused1IQ4_NLNEON,
 		kernelIQ4_XS: fused1IQ4_XSNEON,
 		kernelMXFP4:  fused1MXFP4NEON,
+		kernelNVFP4:  fused1NVFP4NEON,
+		kernelMLX2:   fused1MLX2NEON,
+		kernelMLX3:   fused1MLX3NEON,
+		kernelMLX4:   fused1MLX4NEON,
+		kernelMLX5:   fused1MLX5NEON,
+		kernelMLX6:   fused1MLX6NEON,
+		kernelMLX8:   fused1MLX8NEON,
 	},
-	dotFloat: [numFloatTypes]dotFloatKernel{
-		kernelF32:  dotFloatF32NEON,
-		kernelF16:  dotFloatF16NEON,
-		kernelBF16: dotFloatBF16NEON,
+	dotFloat: [...]dotFloatKernel{
+		kernelF32:   dotFloatF32NEON,
+		kernelF16:   dotFloatF16NEON,
+		kernelBF16:  dotFloatBF16NEON,
+		kernelMXFP8: dotFloatMXFP8NEON,
 	},
 	quantize:    quantizeNEON,
 	add:         addNEON,
@@ -60,9 +76,19 @@ var kernelsNEON = kernelSet{
 	rotatePairs: rotatePairsNEON,
 	toF16:       toF16NEON,
 	fromF16:     fromF16NEON,
-	softmax:     softmaxNEON,
-	addValues: [2]addValuesKernel{
+	blockMax:    blockMaxNEON,
+	blockSumExp: blockSumExpNEON,
+	scores: [...]scoresKernel{
+		kernelF16: scoresF16NEON,
+		kernelF32: scoresF32NEON,
+	},
+	softmax: softmaxNEON,
+	addValues: [...]addValuesKernel{
 		kernelF16: addValuesF16NEON,
 		kernelF32: addValuesF32NEON,
 	},
+	quantizeKV:  quantizeKVNEON,
+	widenHalves: widenHalvesNEON,
+	widenKeys:   widenKeysNEON,
+	widenValues: widenValuesNEON,
 }

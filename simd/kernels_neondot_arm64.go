@@ -5,7 +5,7 @@ package simd
 // kernelsNEONDOT are the kernels of a tier.
 var kernelsNEONDOT = kernelSet{
 	records: recordForm{signed: true},
-	decode: [numKernels]decodeKernel{
+	decode: [...]decodeKernel{
 		kernelQ4_0:   decodeQ4_0NEONDOT,
 		kernelQ4_1:   decodeQ4_1NEONDOT,
 		kernelQ5_0:   decodeQ5_0NEONDOT,
@@ -19,14 +19,22 @@ var kernelsNEONDOT = kernelSet{
 		kernelIQ4_NL: decodeIQ4_NLNEONDOT,
 		kernelIQ4_XS: decodeIQ4_XSNEONDOT,
 		kernelMXFP4:  decodeMXFP4NEONDOT,
+		kernelNVFP4:  decodeNVFP4NEONDOT,
+		kernelMLX2:   decodeMLX2NEONDOT,
+		kernelMLX3:   decodeMLX3NEONDOT,
+		kernelMLX4:   decodeMLX4NEONDOT,
+		kernelMLX5:   decodeMLX5NEONDOT,
+		kernelMLX6:   decodeMLX6NEONDOT,
+		kernelMLX8:   decodeMLX8NEONDOT,
 	},
-	dot: [numKinds]dotKernel{
-		kernelSigned:   dotSignedNEONDOT,
-		kernelAffine:   dotAffineNEONDOT,
-		kernelSigned16: dotSigned16NEONDOT,
-		kernelAffine16: dotAffine16NEONDOT,
+	dot: [...]dotKernel{
+		kernelSigned:      dotSignedNEONDOT,
+		kernelAffine:      dotAffineNEONDOT,
+		kernelSigned16:    dotSigned16NEONDOT,
+		kernelAffine16:    dotAffine16NEONDOT,
+		kernelAffineLarge: dotAffineLargeNEONDOT,
 	},
-	fused1: [numKernels]fusedKernel{
+	fused1: [...]fusedKernel{
 		kernelQ4_0:   fused1Q4_0NEONDOT,
 		kernelQ4_1:   fused1Q4_1NEONDOT,
 		kernelQ5_0:   fused1Q5_0NEONDOT,
@@ -40,8 +48,15 @@ var kernelsNEONDOT = kernelSet{
 		kernelIQ4_NL: fused1IQ4_NLNEONDOT,
 		kernelIQ4_XS: fused1IQ4_XSNEONDOT,
 		kernelMXFP4:  fused1MXFP4NEONDOT,
+		kernelNVFP4:  fused1NVFP4NEONDOT,
+		kernelMLX2:   fused1MLX2NEONDOT,
+		kernelMLX3:   fused1MLX3NEONDOT,
+		kernelMLX4:   fused1MLX4NEONDOT,
+		kernelMLX5:   fused1MLX5NEONDOT,
+		kernelMLX6:   fused1MLX6NEONDOT,
+		kernelMLX8:   fused1MLX8NEONDOT,
 	},
-	fused2: [numKernels]fusedKernel{
+	fused2: [...]fusedKernel{
 		kernelQ4_0:   fused2Q4_0NEONDOT,
 		kernelQ4_1:   fused2Q4_1NEONDOT,
 		kernelQ5_0:   fused2Q5_0NEONDOT,
@@ -55,11 +70,19 @@ var kernelsNEONDOT = kernelSet{
 		kernelIQ4_NL: fused2IQ4_NLNEONDOT,
 		kernelIQ4_XS: fused2IQ4_XSNEONDOT,
 		kernelMXFP4:  fused2MXFP4NEONDOT,
+		kernelNVFP4:  fused2NVFP4NEONDOT,
+		kernelMLX2:   fused2MLX2NEONDOT,
+		kernelMLX3:   fused2MLX3NEONDOT,
+		kernelMLX4:   fused2MLX4NEONDOT,
+		kernelMLX5:   fused2MLX5NEONDOT,
+		kernelMLX6:   fused2MLX6NEONDOT,
+		kernelMLX8:   fused2MLX8NEONDOT,
 	},
-	dotFloat: [numFloatTypes]dotFloatKernel{
-		kernelF32:  dotFloatF32NEON,
-		kernelF16:  dotFloatF16NEON,
-		kernelBF16: dotFloatBF16NEON,
+	dotFloat: [...]dotFloatKernel{
+		kernelF32:   dotFloatF32NEON,
+		kernelF16:   dotFloatF16NEON,
+		kernelBF16:  dotFloatBF16NEON,
+		kernelMXFP8: dotFloatMXFP8NEON,
 	},
 	quantize:    quantizeNEON,
 	add:         addNEON,
@@ -75,9 +98,19 @@ var kernelsNEONDOT = kernelSet{
 	rotatePairs: rotatePairsNEON,
 	toF16:       toF16NEON,
 	fromF16:     fromF16NEON,
-	softmax:     softmaxNEON,
-	addValues: [2]addValuesKernel{
+	blockMax:    blockMaxNEON,
+	blockSumExp: blockSumExpNEON,
+	scores: [...]scoresKernel{
+		kernelF16: scoresF16NEON,
+		kernelF32: scoresF32NEON,
+	},
+	softmax: softmaxNEON,
+	addValues: [...]addValuesKernel{
 		kernelF16: addValuesF16NEON,
 		kernelF32: addValuesF32NEON,
 	},
+	quantizeKV:  quantizeKVNEON,
+	widenHalves: widenHalvesNEON,
+	widenKeys:   widenKeysNEON,
+	widenValues: widenValuesNEON,
 }

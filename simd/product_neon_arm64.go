@@ -7,67 +7,102 @@ import "unsafe"
 // decodeQ4_0NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_1NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_1NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_1NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_0NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_1NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_1NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_1NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ8_0NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ8_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ8_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ2_KNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ2_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ2_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ3_KNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ3_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ3_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_KNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_KNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ6_KNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ6_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ6_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_NLNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_NLNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_NLNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_XSNEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_XSNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_XSNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeMXFP4NEON decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeMXFP4NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeMXFP4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeNVFP4NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeNVFP4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX2NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX2NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX3NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX3NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX4NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX5NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX5NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX6NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX6NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX8NEON decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX8NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // dotSignedNEON is dotPortable for one kind.
 //
@@ -88,3 +123,8 @@ func dotSigned16NEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n 
 //
 //go:noescape
 func dotAffine16NEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+
+// dotAffineLargeNEON is dotPortable for one kind.
+//
+//go:noescape
+func dotAffineLargeNEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)

@@ -3,11 +3,11 @@
 #include "textflag.h"
 
 
-// func decodeQ4_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_0NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e70b // movi v11.16b, #248
@@ -225,11 +225,11 @@ loop1:
 	BNE loop1
 	RET 
 
-// func decodeQ4_1NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_1NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_1NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -434,11 +434,11 @@ loop2:
 	BNE loop2
 	RET 
 
-// func decodeQ5_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_0NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e60b // movi v11.16b, #240
@@ -721,11 +721,11 @@ loop3:
 	BNE loop3
 	RET 
 
-// func decodeQ5_1NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_1NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_1NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -995,11 +995,11 @@ loop4:
 	BNE loop4
 	RET 
 
-// func decodeQ8_0NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ8_0NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ8_0NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f04e40b // movi v11.16b, #128
@@ -1200,11 +1200,11 @@ loop5:
 	BNE loop5
 	RET 
 
-// func decodeQ2_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ2_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ2_KNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e46c // movi v12.16b, #3
@@ -1551,11 +1551,11 @@ loop7:
 	BNE loop6
 	RET 
 
-// func decodeQ3_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ3_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ3_KNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e78b // movi v11.16b, #252
@@ -1908,11 +1908,11 @@ loop9:
 	BNE loop8
 	RET 
 
-// func decodeQ4_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_KNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -2167,11 +2167,11 @@ loop11:
 	BNE loop10
 	RET 
 
-// func decodeQ5_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_KNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -2491,11 +2491,11 @@ loop13:
 	BNE loop12
 	RET 
 
-// func decodeQ6_KNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ6_KNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ6_KNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e40b // movi v11.16b, #224
@@ -2840,11 +2840,11 @@ loop15:
 	BNE loop14
 	RET 
 
-// func decodeIQ4_NLNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_NLNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_NLNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3065,11 +3065,11 @@ loop16:
 	BNE loop16
 	RET 
 
-// func decodeIQ4_XSNEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_XSNEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_XSNEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3316,11 +3316,11 @@ loop18:
 	BNE loop17
 	RET 
 
-// func decodeMXFP4NEON(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeMXFP4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeMXFP4NEON(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3541,6 +3541,2199 @@ loop19:
 	BNE loop19
 	RET 
 
+// func decodeNVFP4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeNVFP4NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	MOVD $0x80, R25
+	WORD $0x4e010f21 // dup v1.16b, w25
+	WORD $0x3dc0016b // ldr q11, [x11]
+	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop20:
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400123 // ldr s3, [x9, #0]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401124 // ldr s4, [x9, #16]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d8091e4 // str q4, [x15, #576]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400523 // ldr s3, [x9, #4]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401524 // ldr s4, [x9, #20]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d8095e4 // str q4, [x15, #592]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400923 // ldr s3, [x9, #8]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401924 // ldr s4, [x9, #24]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d8099e4 // str q4, [x15, #608]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400d23 // ldr s3, [x9, #12]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401d24 // ldr s4, [x9, #28]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e000160 // tbl v0.16b, {v11.16b}, v0.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606828 // sadalp v8.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d809de4 // str q4, [x15, #624]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $256, R8
+	ADD $32, R9
+	SUBS $1, R14
+	BNE loop20
+	RET 
+
+// func decodeMLX2NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX2NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop21:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop22:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3224
+	BEQ f1623
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales25
+f1623:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales25
+f3224:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales25:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3227
+	BEQ f1626
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales28
+f1626:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales28
+f3227:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales28:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3230
+	BEQ f1629
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales31
+f1629:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales31
+f3230:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales31:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3233
+	BEQ f1632
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales34
+f1632:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales34
+f3233:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales34:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $128, R8
+	SUBS $1, R13
+	BNE loop22
+	SUBS R24, R14
+	BNE loop21
+	RET 
+
+// func decodeMLX3NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX3NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e48d // movi v13.16b, #4
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop35:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop36:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3238
+	BEQ f1637
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales39
+f1637:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales39
+f3238:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales39:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02109 // ldr q9, [x8, #128]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3241
+	BEQ f1640
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales42
+f1640:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales42
+f3241:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales42:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02509 // ldr q9, [x8, #144]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3244
+	BEQ f1643
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales45
+f1643:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales45
+f3244:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales45:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02909 // ldr q9, [x8, #160]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3247
+	BEQ f1646
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales48
+f1646:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales48
+f3247:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales48:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02d09 // ldr q9, [x8, #176]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x6f0e0440 // ushr v0.16b, v2.16b, #2
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x6f0a0440 // ushr v0.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $192, R8
+	SUBS $1, R13
+	BNE loop36
+	SUBS R24, R14
+	BNE loop35
+	RET 
+
+// func decodeMLX4NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX4NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop49:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop50:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3252
+	BEQ f1651
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales53
+f1651:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales53
+f3252:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales53:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3255
+	BEQ f1654
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales56
+f1654:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales56
+f3255:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales56:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3258
+	BEQ f1657
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales59
+f1657:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales59
+f3258:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales59:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3261
+	BEQ f1660
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales62
+f1660:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales62
+f3261:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales62:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $256, R8
+	SUBS $1, R13
+	BNE loop50
+	SUBS R24, R14
+	BNE loop49
+	RET 
+
+// func decodeMLX5NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX5NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e60d // movi v13.16b, #16
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop63:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop64:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3266
+	BEQ f1665
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales67
+f1665:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales67
+f3266:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales67:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3269
+	BEQ f1668
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales70
+f1668:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales70
+f3269:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales70:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3272
+	BEQ f1671
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales73
+f1671:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales73
+f3272:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales73:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3275
+	BEQ f1674
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales76
+f1674:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales76
+f3275:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales76:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $320, R8
+	SUBS $1, R13
+	BNE loop64
+	SUBS R24, R14
+	BNE loop63
+	RET 
+
+// func decodeMLX6NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX6NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f01e60d // movi v13.16b, #48
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop77:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop78:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3280
+	BEQ f1679
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales81
+f1679:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales81
+f3280:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales81:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc0510a // ldr q10, [x8, #320]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3283
+	BEQ f1682
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales84
+f1682:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales84
+f3283:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales84:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc0550a // ldr q10, [x8, #336]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3286
+	BEQ f1685
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales87
+f1685:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales87
+f3286:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales87:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc0590a // ldr q10, [x8, #352]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3289
+	BEQ f1688
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales90
+f1688:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales90
+f3289:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales90:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc05d0a // ldr q10, [x8, #368]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6ead1d20 // bit v0.16b, v9.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6ead1d40 // bit v0.16b, v10.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c40 // and v0.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0440 // ushr v0.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c20 // bit v0.16b, v1.16b, v13.16b
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $384, R8
+	SUBS $1, R13
+	BNE loop78
+	SUBS R24, R14
+	BNE loop77
+	RET 
+
+// func decodeMLX8NEON(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX8NEON(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop91:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop92:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3294
+	BEQ f1693
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales95
+f1693:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales95
+f3294:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales95:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00100 // ldr q0, [x8, #0]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x3dc01100 // ldr q0, [x8, #64]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x3dc02100 // ldr q0, [x8, #128]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x3dc03100 // ldr q0, [x8, #192]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc04100 // ldr q0, [x8, #256]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x3dc05100 // ldr q0, [x8, #320]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc06100 // ldr q0, [x8, #384]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x3dc07100 // ldr q0, [x8, #448]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3297
+	BEQ f1696
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales98
+f1696:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales98
+f3297:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales98:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00500 // ldr q0, [x8, #16]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x3dc01500 // ldr q0, [x8, #80]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x3dc02500 // ldr q0, [x8, #144]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x3dc03500 // ldr q0, [x8, #208]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc04500 // ldr q0, [x8, #272]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x3dc05500 // ldr q0, [x8, #336]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc06500 // ldr q0, [x8, #400]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x3dc07500 // ldr q0, [x8, #464]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32100
+	BEQ f1699
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales101
+f1699:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales101
+f32100:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales101:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00900 // ldr q0, [x8, #32]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x3dc01900 // ldr q0, [x8, #96]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x3dc02900 // ldr q0, [x8, #160]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x3dc03900 // ldr q0, [x8, #224]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc04900 // ldr q0, [x8, #288]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x3dc05900 // ldr q0, [x8, #352]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc06900 // ldr q0, [x8, #416]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x3dc07900 // ldr q0, [x8, #480]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32103
+	BEQ f16102
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales104
+f16102:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales104
+f32103:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales104:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00d00 // ldr q0, [x8, #48]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x3dc01d00 // ldr q0, [x8, #112]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x3dc02d00 // ldr q0, [x8, #176]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x3dc03d00 // ldr q0, [x8, #240]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc04d00 // ldr q0, [x8, #304]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x3dc05d00 // ldr q0, [x8, #368]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc06d00 // ldr q0, [x8, #432]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x3dc07d00 // ldr q0, [x8, #496]
+	WORD $0x4e2b8400 // add v0.16b, v0.16b, v11.16b
+	WORD $0x4e202801 // saddlp v1.8h, v0.16b
+	WORD $0x4e606827 // sadalp v7.4s, v1.8h
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $512, R8
+	SUBS $1, R13
+	BNE loop92
+	SUBS R24, R14
+	BNE loop91
+	RET 
+
 // func dotSignedNEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
 TEXT ·dotSignedNEON(SB), NOSPLIT, $0-72
 	MOVD dst+0(FP), R0
@@ -3549,11 +5742,11 @@ TEXT ·dotSignedNEON(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next20:
+next105:
 	CMP $8, R5
-	BLT fewer21
+	BLT fewer106
 	MOVD $0, R6
-part22:
+part107:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -3568,7 +5761,7 @@ part22:
 	WORD $0x4f00e41d // movi v29.16b, #0
 	WORD $0x4f00e41e // movi v30.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start23
+	CBNZ R12, start108
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -3585,8 +5778,8 @@ part22:
 	WORD $0x3dc0017d // ldr q29, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017e // ldr q30, [x11]
-start23:
-loop24:
+start108:
+loop109:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -3985,7 +6178,7 @@ loop24:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop24
+	BNE loop109
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -4004,7 +6197,7 @@ loop24:
 	WORD $0x3d80017e // str q30, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part22
+	BNE part107
 	ADD $256, R2
 	ADD $192, R3
 	ADD R1, R0
@@ -4016,12 +6209,12 @@ loop24:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $8, R5
-	B next20
-fewer21:
+	B next105
+fewer106:
 	CMP $4, R5
-	BLT fewer25
+	BLT fewer110
 	MOVD $0, R6
-part26:
+part111:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -4032,7 +6225,7 @@ part26:
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start27
+	CBNZ R12, start112
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -4041,8 +6234,8 @@ part26:
 	WORD $0x3dc00179 // ldr q25, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017a // ldr q26, [x11]
-start27:
-loop28:
+start112:
+loop113:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -4249,7 +6442,7 @@ loop28:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop28
+	BNE loop113
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -4260,7 +6453,7 @@ loop28:
 	WORD $0x3d80017a // str q26, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part26
+	BNE part111
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -4268,12 +6461,12 @@ loop28:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next20
-fewer25:
+	B next105
+fewer110:
 	CMP $2, R5
-	BLT fewer29
+	BLT fewer114
 	MOVD $0, R6
-part30:
+part115:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -4282,13 +6475,13 @@ part30:
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start31
+	CBNZ R12, start116
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
 	WORD $0x3dc00178 // ldr q24, [x11]
-start31:
-loop32:
+start116:
+loop117:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -4399,25 +6592,25 @@ loop32:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop32
+	BNE loop117
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
 	WORD $0x3d800178 // str q24, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part30
+	BNE part115
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next20
-fewer29:
+	B next105
+fewer114:
 	CMP $1, R5
-	BLT fewer33
+	BLT fewer118
 	MOVD $0, R6
-part34:
+part119:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -4425,11 +6618,11 @@ part34:
 	MOVD R3, R10
 	WORD $0x4f00e417 // movi v23.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start35
+	CBNZ R12, start120
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
-start35:
-loop36:
+start120:
+loop121:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -4492,18 +6685,18 @@ loop36:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop36
+	BNE loop121
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part34
+	BNE part119
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next20
-fewer33:
+	B next105
+fewer118:
 	RET 
 
 // func dotAffineNEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -4514,11 +6707,11 @@ TEXT ·dotAffineNEON(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next37:
+next122:
 	CMP $8, R5
-	BLT fewer38
+	BLT fewer123
 	MOVD $0, R6
-part39:
+part124:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -4533,7 +6726,7 @@ part39:
 	WORD $0x4f00e41d // movi v29.16b, #0
 	WORD $0x4f00e41e // movi v30.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start40
+	CBNZ R12, start125
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -4550,8 +6743,8 @@ part39:
 	WORD $0x3dc0017d // ldr q29, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017e // ldr q30, [x11]
-start40:
-loop41:
+start125:
+loop126:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -4959,7 +7152,7 @@ loop41:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop41
+	BNE loop126
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -4978,7 +7171,7 @@ loop41:
 	WORD $0x3d80017e // str q30, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part39
+	BNE part124
 	ADD $256, R2
 	ADD $192, R3
 	ADD R1, R0
@@ -4990,12 +7183,12 @@ loop41:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $8, R5
-	B next37
-fewer38:
+	B next122
+fewer123:
 	CMP $4, R5
-	BLT fewer42
+	BLT fewer127
 	MOVD $0, R6
-part43:
+part128:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -5006,7 +7199,7 @@ part43:
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start44
+	CBNZ R12, start129
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -5015,8 +7208,8 @@ part43:
 	WORD $0x3dc00179 // ldr q25, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017a // ldr q26, [x11]
-start44:
-loop45:
+start129:
+loop130:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -5228,7 +7421,7 @@ loop45:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop45
+	BNE loop130
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -5239,7 +7432,7 @@ loop45:
 	WORD $0x3d80017a // str q26, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part43
+	BNE part128
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -5247,12 +7440,12 @@ loop45:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next37
-fewer42:
+	B next122
+fewer127:
 	CMP $2, R5
-	BLT fewer46
+	BLT fewer131
 	MOVD $0, R6
-part47:
+part132:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -5261,13 +7454,13 @@ part47:
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start48
+	CBNZ R12, start133
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
 	WORD $0x3dc00178 // ldr q24, [x11]
-start48:
-loop49:
+start133:
+loop134:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -5381,25 +7574,25 @@ loop49:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop49
+	BNE loop134
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
 	WORD $0x3d800178 // str q24, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part47
+	BNE part132
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next37
-fewer46:
+	B next122
+fewer131:
 	CMP $1, R5
-	BLT fewer50
+	BLT fewer135
 	MOVD $0, R6
-part51:
+part136:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -5407,11 +7600,11 @@ part51:
 	MOVD R3, R10
 	WORD $0x4f00e417 // movi v23.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start52
+	CBNZ R12, start137
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
-start52:
-loop53:
+start137:
+loop138:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -5476,18 +7669,18 @@ loop53:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop53
+	BNE loop138
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part51
+	BNE part136
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next37
-fewer50:
+	B next122
+fewer135:
 	RET 
 
 // func dotSigned16NEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -5498,11 +7691,11 @@ TEXT ·dotSigned16NEON(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next54:
+next139:
 	CMP $8, R5
-	BLT fewer55
+	BLT fewer140
 	MOVD $0, R6
-part56:
+part141:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -5517,7 +7710,7 @@ part56:
 	WORD $0x4f00e41d // movi v29.16b, #0
 	WORD $0x4f00e41e // movi v30.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start57
+	CBNZ R12, start142
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -5534,8 +7727,8 @@ part56:
 	WORD $0x3dc0017d // ldr q29, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017e // ldr q30, [x11]
-start57:
-loop58:
+start142:
+loop143:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -5959,7 +8152,7 @@ loop58:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop58
+	BNE loop143
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -5978,7 +8171,7 @@ loop58:
 	WORD $0x3d80017e // str q30, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part56
+	BNE part141
 	ADD $256, R2
 	ADD $192, R3
 	ADD R1, R0
@@ -5990,12 +8183,12 @@ loop58:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $8, R5
-	B next54
-fewer55:
+	B next139
+fewer140:
 	CMP $4, R5
-	BLT fewer59
+	BLT fewer144
 	MOVD $0, R6
-part60:
+part145:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -6006,7 +8199,7 @@ part60:
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start61
+	CBNZ R12, start146
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -6015,8 +8208,8 @@ part60:
 	WORD $0x3dc00179 // ldr q25, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017a // ldr q26, [x11]
-start61:
-loop62:
+start146:
+loop147:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -6236,7 +8429,7 @@ loop62:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop62
+	BNE loop147
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -6247,7 +8440,7 @@ loop62:
 	WORD $0x3d80017a // str q26, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part60
+	BNE part145
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -6255,12 +8448,12 @@ loop62:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next54
-fewer59:
+	B next139
+fewer144:
 	CMP $2, R5
-	BLT fewer63
+	BLT fewer148
 	MOVD $0, R6
-part64:
+part149:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -6269,13 +8462,13 @@ part64:
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start65
+	CBNZ R12, start150
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
 	WORD $0x3dc00178 // ldr q24, [x11]
-start65:
-loop66:
+start150:
+loop151:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -6393,25 +8586,25 @@ loop66:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop66
+	BNE loop151
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
 	WORD $0x3d800178 // str q24, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part64
+	BNE part149
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next54
-fewer63:
+	B next139
+fewer148:
 	CMP $1, R5
-	BLT fewer67
+	BLT fewer152
 	MOVD $0, R6
-part68:
+part153:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -6419,11 +8612,11 @@ part68:
 	MOVD R3, R10
 	WORD $0x4f00e417 // movi v23.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start69
+	CBNZ R12, start154
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
-start69:
-loop70:
+start154:
+loop155:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -6490,18 +8683,18 @@ loop70:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop70
+	BNE loop155
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part68
+	BNE part153
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next54
-fewer67:
+	B next139
+fewer152:
 	RET 
 
 // func dotAffine16NEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -6512,11 +8705,11 @@ TEXT ·dotAffine16NEON(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next71:
+next156:
 	CMP $8, R5
-	BLT fewer72
+	BLT fewer157
 	MOVD $0, R6
-part73:
+part158:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -6531,7 +8724,7 @@ part73:
 	WORD $0x4f00e41d // movi v29.16b, #0
 	WORD $0x4f00e41e // movi v30.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start74
+	CBNZ R12, start159
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -6548,8 +8741,8 @@ part73:
 	WORD $0x3dc0017d // ldr q29, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017e // ldr q30, [x11]
-start74:
-loop75:
+start159:
+loop160:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -7007,7 +9200,7 @@ loop75:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop75
+	BNE loop160
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -7026,7 +9219,7 @@ loop75:
 	WORD $0x3d80017e // str q30, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part73
+	BNE part158
 	ADD $256, R2
 	ADD $192, R3
 	ADD R1, R0
@@ -7038,12 +9231,12 @@ loop75:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $8, R5
-	B next71
-fewer72:
+	B next156
+fewer157:
 	CMP $4, R5
-	BLT fewer76
+	BLT fewer161
 	MOVD $0, R6
-part77:
+part162:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -7054,7 +9247,7 @@ part77:
 	WORD $0x4f00e419 // movi v25.16b, #0
 	WORD $0x4f00e41a // movi v26.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start78
+	CBNZ R12, start163
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
@@ -7063,8 +9256,8 @@ part77:
 	WORD $0x3dc00179 // ldr q25, [x11]
 	ADD R1, R11
 	WORD $0x3dc0017a // ldr q26, [x11]
-start78:
-loop79:
+start163:
+loop164:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -7302,7 +9495,7 @@ loop79:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop79
+	BNE loop164
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
@@ -7313,7 +9506,7 @@ loop79:
 	WORD $0x3d80017a // str q26, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part77
+	BNE part162
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -7321,12 +9514,12 @@ loop79:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next71
-fewer76:
+	B next156
+fewer161:
 	CMP $2, R5
-	BLT fewer80
+	BLT fewer165
 	MOVD $0, R6
-part81:
+part166:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -7335,13 +9528,13 @@ part81:
 	WORD $0x4f00e417 // movi v23.16b, #0
 	WORD $0x4f00e418 // movi v24.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start82
+	CBNZ R12, start167
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
 	ADD R1, R11
 	WORD $0x3dc00178 // ldr q24, [x11]
-start82:
-loop83:
+start167:
+loop168:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -7469,25 +9662,25 @@ loop83:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop83
+	BNE loop168
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD R1, R11
 	WORD $0x3d800178 // str q24, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part81
+	BNE part166
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next71
-fewer80:
+	B next156
+fewer165:
 	CMP $1, R5
-	BLT fewer84
+	BLT fewer169
 	MOVD $0, R6
-part85:
+part170:
 	MOVD recs+16(FP), R7
 	ADD R6, R7
 	MOVD n+24(FP), R8
@@ -7495,11 +9688,11 @@ part85:
 	MOVD R3, R10
 	WORD $0x4f00e417 // movi v23.16b, #0
 	MOVD first+64(FP), R12
-	CBNZ R12, start86
+	CBNZ R12, start171
 	ADD R6, R0, R11
 	WORD $0x3dc00177 // ldr q23, [x11]
-start86:
-loop87:
+start171:
+loop172:
 	WORD $0x3dc000e0 // ldr q0, [x7, #0]
 	WORD $0x3dc010e1 // ldr q1, [x7, #64]
 	WORD $0x3dc020e2 // ldr q2, [x7, #128]
@@ -7572,16 +9765,1030 @@ loop87:
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop87
+	BNE loop172
 	ADD R6, R0, R11
 	WORD $0x3d800177 // str q23, [x11]
 	ADD $16, R6
 	CMP $64, R6
-	BNE part85
+	BNE part170
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next71
-fewer84:
+	B next156
+fewer169:
+	RET 
+
+// func dotAffineLargeNEON(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+TEXT ·dotAffineLargeNEON(SB), NOSPLIT, $0-72
+	MOVD dst+0(FP), R0
+	MOVD stride+8(FP), R1
+	MOVD x+32(FP), R2
+	MOVD xScales+40(FP), R3
+	MOVD step+48(FP), R4
+	MOVD rows+56(FP), R5
+next173:
+	CMP $8, R5
+	BLT fewer174
+	MOVD $0, R6
+part175:
+	MOVD recs+16(FP), R7
+	ADD R6, R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	WORD $0x4f00e41b // movi v27.16b, #0
+	WORD $0x4f00e41c // movi v28.16b, #0
+	WORD $0x4f00e41d // movi v29.16b, #0
+	WORD $0x4f00e41e // movi v30.16b, #0
+	MOVD first+64(FP), R12
+	CBNZ R12, start176
+	ADD R6, R0, R11
+	WORD $0x3dc00177 // ldr q23, [x11]
+	ADD R1, R11
+	WORD $0x3dc00178 // ldr q24, [x11]
+	ADD R1, R11
+	WORD $0x3dc00179 // ldr q25, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017a // ldr q26, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017b // ldr q27, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017c // ldr q28, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017d // ldr q29, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017e // ldr q30, [x11]
+start176:
+loop177:
+	WORD $0x3dc000e0 // ldr q0, [x7, #0]
+	WORD $0x3dc010e1 // ldr q1, [x7, #64]
+	WORD $0x3dc020e2 // ldr q2, [x7, #128]
+	WORD $0x3dc030e3 // ldr q3, [x7, #192]
+	WORD $0x3dc040e4 // ldr q4, [x7, #256]
+	WORD $0x3dc050e5 // ldr q5, [x7, #320]
+	WORD $0x3dc060e6 // ldr q6, [x7, #384]
+	WORD $0x3dc070e7 // ldr q7, [x7, #448]
+	WORD $0x3dc080e8 // ldr q8, [x7, #512]
+	WORD $0x3dc0a0ea // ldr q10, [x7, #640]
+	WORD $0x3dc0c0ec // ldr q12, [x7, #768]
+	WORD $0x3dc0012d // ldr q13, [x9, #0]
+	WORD $0x3dc0052e // ldr q14, [x9, #16]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc0014f // ldur q15, [x10, #0]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce17 // fmla v23.4s, v16.4s, v20.4s
+	WORD $0x4f8f1957 // fmla v23.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1197 // fmla v23.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0092d // ldr q13, [x9, #32]
+	WORD $0x3dc00d2e // ldr q14, [x9, #48]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc1814f // ldur q15, [x10, #24]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce18 // fmla v24.4s, v16.4s, v20.4s
+	WORD $0x4f8f1958 // fmla v24.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1198 // fmla v24.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0112d // ldr q13, [x9, #64]
+	WORD $0x3dc0152e // ldr q14, [x9, #80]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc3014f // ldur q15, [x10, #48]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce19 // fmla v25.4s, v16.4s, v20.4s
+	WORD $0x4f8f1959 // fmla v25.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1199 // fmla v25.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0192d // ldr q13, [x9, #96]
+	WORD $0x3dc01d2e // ldr q14, [x9, #112]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc4814f // ldur q15, [x10, #72]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1a // fmla v26.4s, v16.4s, v20.4s
+	WORD $0x4f8f195a // fmla v26.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119a // fmla v26.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0212d // ldr q13, [x9, #128]
+	WORD $0x3dc0252e // ldr q14, [x9, #144]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc6014f // ldur q15, [x10, #96]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1b // fmla v27.4s, v16.4s, v20.4s
+	WORD $0x4f8f195b // fmla v27.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119b // fmla v27.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0292d // ldr q13, [x9, #160]
+	WORD $0x3dc02d2e // ldr q14, [x9, #176]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc7814f // ldur q15, [x10, #120]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1c // fmla v28.4s, v16.4s, v20.4s
+	WORD $0x4f8f195c // fmla v28.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119c // fmla v28.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0312d // ldr q13, [x9, #192]
+	WORD $0x3dc0352e // ldr q14, [x9, #208]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc9014f // ldur q15, [x10, #144]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1d // fmla v29.4s, v16.4s, v20.4s
+	WORD $0x4f8f195d // fmla v29.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119d // fmla v29.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0392d // ldr q13, [x9, #224]
+	WORD $0x3dc03d2e // ldr q14, [x9, #240]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cca814f // ldur q15, [x10, #168]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1e // fmla v30.4s, v16.4s, v20.4s
+	WORD $0x4f8f195e // fmla v30.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119e // fmla v30.4s, v12.4s, v15.s[1]
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop177
+	ADD R6, R0, R11
+	WORD $0x3d800177 // str q23, [x11]
+	ADD R1, R11
+	WORD $0x3d800178 // str q24, [x11]
+	ADD R1, R11
+	WORD $0x3d800179 // str q25, [x11]
+	ADD R1, R11
+	WORD $0x3d80017a // str q26, [x11]
+	ADD R1, R11
+	WORD $0x3d80017b // str q27, [x11]
+	ADD R1, R11
+	WORD $0x3d80017c // str q28, [x11]
+	ADD R1, R11
+	WORD $0x3d80017d // str q29, [x11]
+	ADD R1, R11
+	WORD $0x3d80017e // str q30, [x11]
+	ADD $16, R6
+	CMP $64, R6
+	BNE part175
+	ADD $256, R2
+	ADD $192, R3
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $8, R5
+	B next173
+fewer174:
+	CMP $4, R5
+	BLT fewer178
+	MOVD $0, R6
+part179:
+	MOVD recs+16(FP), R7
+	ADD R6, R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	WORD $0x4f00e419 // movi v25.16b, #0
+	WORD $0x4f00e41a // movi v26.16b, #0
+	MOVD first+64(FP), R12
+	CBNZ R12, start180
+	ADD R6, R0, R11
+	WORD $0x3dc00177 // ldr q23, [x11]
+	ADD R1, R11
+	WORD $0x3dc00178 // ldr q24, [x11]
+	ADD R1, R11
+	WORD $0x3dc00179 // ldr q25, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017a // ldr q26, [x11]
+start180:
+loop181:
+	WORD $0x3dc000e0 // ldr q0, [x7, #0]
+	WORD $0x3dc010e1 // ldr q1, [x7, #64]
+	WORD $0x3dc020e2 // ldr q2, [x7, #128]
+	WORD $0x3dc030e3 // ldr q3, [x7, #192]
+	WORD $0x3dc040e4 // ldr q4, [x7, #256]
+	WORD $0x3dc050e5 // ldr q5, [x7, #320]
+	WORD $0x3dc060e6 // ldr q6, [x7, #384]
+	WORD $0x3dc070e7 // ldr q7, [x7, #448]
+	WORD $0x3dc080e8 // ldr q8, [x7, #512]
+	WORD $0x3dc0a0ea // ldr q10, [x7, #640]
+	WORD $0x3dc0c0ec // ldr q12, [x7, #768]
+	WORD $0x3dc0012d // ldr q13, [x9, #0]
+	WORD $0x3dc0052e // ldr q14, [x9, #16]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc0014f // ldur q15, [x10, #0]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce17 // fmla v23.4s, v16.4s, v20.4s
+	WORD $0x4f8f1957 // fmla v23.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1197 // fmla v23.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0092d // ldr q13, [x9, #32]
+	WORD $0x3dc00d2e // ldr q14, [x9, #48]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc1814f // ldur q15, [x10, #24]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce18 // fmla v24.4s, v16.4s, v20.4s
+	WORD $0x4f8f1958 // fmla v24.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1198 // fmla v24.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0112d // ldr q13, [x9, #64]
+	WORD $0x3dc0152e // ldr q14, [x9, #80]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc3014f // ldur q15, [x10, #48]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce19 // fmla v25.4s, v16.4s, v20.4s
+	WORD $0x4f8f1959 // fmla v25.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1199 // fmla v25.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0192d // ldr q13, [x9, #96]
+	WORD $0x3dc01d2e // ldr q14, [x9, #112]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc4814f // ldur q15, [x10, #72]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce1a // fmla v26.4s, v16.4s, v20.4s
+	WORD $0x4f8f195a // fmla v26.4s, v10.4s, v15.s[2]
+	WORD $0x4faf119a // fmla v26.4s, v12.4s, v15.s[1]
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop181
+	ADD R6, R0, R11
+	WORD $0x3d800177 // str q23, [x11]
+	ADD R1, R11
+	WORD $0x3d800178 // str q24, [x11]
+	ADD R1, R11
+	WORD $0x3d800179 // str q25, [x11]
+	ADD R1, R11
+	WORD $0x3d80017a // str q26, [x11]
+	ADD $16, R6
+	CMP $64, R6
+	BNE part179
+	ADD $128, R2
+	ADD $96, R3
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $4, R5
+	B next173
+fewer178:
+	CMP $2, R5
+	BLT fewer182
+	MOVD $0, R6
+part183:
+	MOVD recs+16(FP), R7
+	ADD R6, R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+	WORD $0x4f00e417 // movi v23.16b, #0
+	WORD $0x4f00e418 // movi v24.16b, #0
+	MOVD first+64(FP), R12
+	CBNZ R12, start184
+	ADD R6, R0, R11
+	WORD $0x3dc00177 // ldr q23, [x11]
+	ADD R1, R11
+	WORD $0x3dc00178 // ldr q24, [x11]
+start184:
+loop185:
+	WORD $0x3dc000e0 // ldr q0, [x7, #0]
+	WORD $0x3dc010e1 // ldr q1, [x7, #64]
+	WORD $0x3dc020e2 // ldr q2, [x7, #128]
+	WORD $0x3dc030e3 // ldr q3, [x7, #192]
+	WORD $0x3dc040e4 // ldr q4, [x7, #256]
+	WORD $0x3dc050e5 // ldr q5, [x7, #320]
+	WORD $0x3dc060e6 // ldr q6, [x7, #384]
+	WORD $0x3dc070e7 // ldr q7, [x7, #448]
+	WORD $0x3dc080e8 // ldr q8, [x7, #512]
+	WORD $0x3dc0a0ea // ldr q10, [x7, #640]
+	WORD $0x3dc0c0ec // ldr q12, [x7, #768]
+	WORD $0x3dc0012d // ldr q13, [x9, #0]
+	WORD $0x3dc0052e // ldr q14, [x9, #16]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc0014f // ldur q15, [x10, #0]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce17 // fmla v23.4s, v16.4s, v20.4s
+	WORD $0x4f8f1957 // fmla v23.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1197 // fmla v23.4s, v12.4s, v15.s[1]
+	WORD $0x3dc0092d // ldr q13, [x9, #32]
+	WORD $0x3dc00d2e // ldr q14, [x9, #48]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc1814f // ldur q15, [x10, #24]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce18 // fmla v24.4s, v16.4s, v20.4s
+	WORD $0x4f8f1958 // fmla v24.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1198 // fmla v24.4s, v12.4s, v15.s[1]
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop185
+	ADD R6, R0, R11
+	WORD $0x3d800177 // str q23, [x11]
+	ADD R1, R11
+	WORD $0x3d800178 // str q24, [x11]
+	ADD $16, R6
+	CMP $64, R6
+	BNE part183
+	ADD $64, R2
+	ADD $48, R3
+	ADD R1, R0
+	ADD R1, R0
+	SUB $2, R5
+	B next173
+fewer182:
+	CMP $1, R5
+	BLT fewer186
+	MOVD $0, R6
+part187:
+	MOVD recs+16(FP), R7
+	ADD R6, R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+	WORD $0x4f00e417 // movi v23.16b, #0
+	MOVD first+64(FP), R12
+	CBNZ R12, start188
+	ADD R6, R0, R11
+	WORD $0x3dc00177 // ldr q23, [x11]
+start188:
+loop189:
+	WORD $0x3dc000e0 // ldr q0, [x7, #0]
+	WORD $0x3dc010e1 // ldr q1, [x7, #64]
+	WORD $0x3dc020e2 // ldr q2, [x7, #128]
+	WORD $0x3dc030e3 // ldr q3, [x7, #192]
+	WORD $0x3dc040e4 // ldr q4, [x7, #256]
+	WORD $0x3dc050e5 // ldr q5, [x7, #320]
+	WORD $0x3dc060e6 // ldr q6, [x7, #384]
+	WORD $0x3dc070e7 // ldr q7, [x7, #448]
+	WORD $0x3dc080e8 // ldr q8, [x7, #512]
+	WORD $0x3dc0a0ea // ldr q10, [x7, #640]
+	WORD $0x3dc0c0ec // ldr q12, [x7, #768]
+	WORD $0x3dc0012d // ldr q13, [x9, #0]
+	WORD $0x3dc0052e // ldr q14, [x9, #16]
+	WORD $0x4f00e410 // movi v16.16b, #0
+	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
+	WORD $0x0e34c015 // smull v21.8h, v0.8b, v20.8b
+	WORD $0x4e34c014 // smull2 v20.8h, v0.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e34c035 // smull v21.8h, v1.8b, v20.8b
+	WORD $0x4e34c034 // smull2 v20.8h, v1.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
+	WORD $0x0e34c055 // smull v21.8h, v2.8b, v20.8b
+	WORD $0x4e34c054 // smull2 v20.8h, v2.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e34c075 // smull v21.8h, v3.8b, v20.8b
+	WORD $0x4e34c074 // smull2 v20.8h, v3.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
+	WORD $0x0e34c095 // smull v21.8h, v4.8b, v20.8b
+	WORD $0x4e34c094 // smull2 v20.8h, v4.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e34c0b5 // smull v21.8h, v5.8b, v20.8b
+	WORD $0x4e34c0b4 // smull2 v20.8h, v5.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
+	WORD $0x0e34c0d5 // smull v21.8h, v6.8b, v20.8b
+	WORD $0x4e34c0d4 // smull2 v20.8h, v6.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e34c0f5 // smull v21.8h, v7.8b, v20.8b
+	WORD $0x4e34c0f4 // smull2 v20.8h, v7.16b, v20.16b
+	WORD $0x4e74beb5 // addp v21.8h, v21.8h, v20.8h
+	WORD $0x4e606ab0 // sadalp v16.4s, v21.8h
+	WORD $0x3cc0014f // ldur q15, [x10, #0]
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x6eb48610 // sub v16.4s, v16.4s, v20.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8f9114 // fmul v20.4s, v8.4s, v15.s[0]
+	WORD $0x4e34ce17 // fmla v23.4s, v16.4s, v20.4s
+	WORD $0x4f8f1957 // fmla v23.4s, v10.4s, v15.s[2]
+	WORD $0x4faf1197 // fmla v23.4s, v12.4s, v15.s[1]
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop189
+	ADD R6, R0, R11
+	WORD $0x3d800177 // str q23, [x11]
+	ADD $16, R6
+	CMP $64, R6
+	BNE part187
+	ADD $32, R2
+	ADD $24, R3
+	ADD R1, R0
+	SUB $1, R5
+	B next173
+fewer186:
 	RET 

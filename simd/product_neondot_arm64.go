@@ -7,67 +7,102 @@ import "unsafe"
 // decodeQ4_0NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_0NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_0NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_1NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_1NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_1NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_0NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_0NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_0NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_1NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_1NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_1NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ8_0NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ8_0NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ8_0NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ2_KNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ2_KNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ2_KNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ3_KNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ3_KNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ3_KNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_KNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_KNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_KNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_KNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_KNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_KNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ6_KNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ6_KNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ6_KNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_NLNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_NLNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_NLNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_XSNEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_XSNEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_XSNEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeMXFP4NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeMXFP4NEONDOT(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeMXFP4NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeNVFP4NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeNVFP4NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX2NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX2NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX3NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX3NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX4NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX4NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX5NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX5NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX6NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX6NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX8NEONDOT decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX8NEONDOT(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // dotSignedNEONDOT is dotPortable for one kind.
 //
@@ -88,3 +123,8 @@ func dotSigned16NEONDOT(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer,
 //
 //go:noescape
 func dotAffine16NEONDOT(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+
+// dotAffineLargeNEONDOT is dotPortable for one kind.
+//
+//go:noescape
+func dotAffineLargeNEONDOT(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)

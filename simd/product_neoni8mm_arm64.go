@@ -7,67 +7,102 @@ import "unsafe"
 // decodeQ4_0NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_1NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_1NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_1NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_0NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_1NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_1NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_1NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ8_0NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ8_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ8_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ2_KNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ2_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ2_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ3_KNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ3_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ3_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ4_KNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ4_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ4_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ5_KNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ5_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ5_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeQ6_KNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeQ6_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeQ6_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_NLNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_NLNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_NLNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeIQ4_XSNEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeIQ4_XSNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeIQ4_XSNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // decodeMXFP4NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
 //
 //go:noescape
-func decodeMXFP4NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+func decodeMXFP4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeNVFP4NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeNVFP4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX2NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX2NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX3NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX3NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX4NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX5NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX5NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX6NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX6NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+
+// decodeMLX8NEONI8MM decodes n blocks of a panel, whole super-blocks if the format has them.
+//
+//go:noescape
+func decodeMLX8NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 
 // dotSignedNEONI8MM is dotPortable for one kind.
 //
@@ -88,3 +123,8 @@ func dotSigned16NEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer
 //
 //go:noescape
 func dotAffine16NEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+
+// dotAffineLargeNEONI8MM is dotPortable for one kind.
+//
+//go:noescape
+func dotAffineLargeNEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)

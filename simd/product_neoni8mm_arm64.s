@@ -3,11 +3,11 @@
 #include "textflag.h"
 
 
-// func decodeQ4_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_0NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e70b // movi v11.16b, #248
@@ -225,11 +225,11 @@ loop1:
 	BNE loop1
 	RET 
 
-// func decodeQ4_1NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_1NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_1NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -434,11 +434,11 @@ loop2:
 	BNE loop2
 	RET 
 
-// func decodeQ5_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_0NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e60b // movi v11.16b, #240
@@ -721,11 +721,11 @@ loop3:
 	BNE loop3
 	RET 
 
-// func decodeQ5_1NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_1NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_1NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -995,11 +995,11 @@ loop4:
 	BNE loop4
 	RET 
 
-// func decodeQ8_0NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ8_0NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ8_0NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f04e40b // movi v11.16b, #128
@@ -1200,11 +1200,11 @@ loop5:
 	BNE loop5
 	RET 
 
-// func decodeQ2_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ2_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ2_KNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e46c // movi v12.16b, #3
@@ -1551,11 +1551,11 @@ loop7:
 	BNE loop6
 	RET 
 
-// func decodeQ3_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ3_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ3_KNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e78b // movi v11.16b, #252
@@ -1908,11 +1908,11 @@ loop9:
 	BNE loop8
 	RET 
 
-// func decodeQ4_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ4_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ4_KNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -2167,11 +2167,11 @@ loop11:
 	BNE loop10
 	RET 
 
-// func decodeQ5_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ5_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ5_KNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f00e5ec // movi v12.16b, #15
@@ -2491,11 +2491,11 @@ loop13:
 	BNE loop12
 	RET 
 
-// func decodeQ6_KNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeQ6_KNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeQ6_KNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	WORD $0x4f07e40b // movi v11.16b, #224
@@ -2840,11 +2840,11 @@ loop15:
 	BNE loop14
 	RET 
 
-// func decodeIQ4_NLNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_NLNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_NLNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3065,11 +3065,11 @@ loop16:
 	BNE loop16
 	RET 
 
-// func decodeIQ4_XSNEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeIQ4_XSNEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeIQ4_XSNEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3316,11 +3316,11 @@ loop18:
 	BNE loop17
 	RET 
 
-// func decodeMXFP4NEONI8MM(codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer)
+// func decodeMXFP4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
 TEXT ·decodeMXFP4NEONI8MM(SB), NOSPLIT, $0-40
 	MOVD codes+0(FP), R8
 	MOVD scales+8(FP), R9
-	MOVD levels+16(FP), R11
+	MOVD params+16(FP), R11
 	MOVD n+24(FP), R14
 	MOVD dst+32(FP), R15
 	MOVD $0x80, R25
@@ -3541,6 +3541,2199 @@ loop19:
 	BNE loop19
 	RET 
 
+// func decodeNVFP4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeNVFP4NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	MOVD $0x80, R25
+	WORD $0x4e010f21 // dup v1.16b, w25
+	WORD $0x3dc0016b // ldr q11, [x11]
+	WORD $0x6e211d6b // eor v11.16b, v11.16b, v1.16b
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop20:
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400123 // ldr s3, [x9, #0]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401124 // ldr s4, [x9, #16]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e0f016f // tbl v15.16b, {v11.16b}, v15.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e130173 // tbl v19.16b, {v11.16b}, v19.16b
+	WORD $0x4e8e9668 // sdot v8.4s, v19.16b, v14.16b
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e100170 // tbl v16.16b, {v11.16b}, v16.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e140174 // tbl v20.16b, {v11.16b}, v20.16b
+	WORD $0x4e8e9688 // sdot v8.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e110171 // tbl v17.16b, {v11.16b}, v17.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e150175 // tbl v21.16b, {v11.16b}, v21.16b
+	WORD $0x4e8e96a8 // sdot v8.4s, v21.16b, v14.16b
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e120172 // tbl v18.16b, {v11.16b}, v18.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e160176 // tbl v22.16b, {v11.16b}, v22.16b
+	WORD $0x4e8e96c8 // sdot v8.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d8091e4 // str q4, [x15, #576]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400523 // ldr s3, [x9, #4]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401524 // ldr s4, [x9, #20]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e0f016f // tbl v15.16b, {v11.16b}, v15.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e130173 // tbl v19.16b, {v11.16b}, v19.16b
+	WORD $0x4e8e9668 // sdot v8.4s, v19.16b, v14.16b
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e100170 // tbl v16.16b, {v11.16b}, v16.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e140174 // tbl v20.16b, {v11.16b}, v20.16b
+	WORD $0x4e8e9688 // sdot v8.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e110171 // tbl v17.16b, {v11.16b}, v17.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e150175 // tbl v21.16b, {v11.16b}, v21.16b
+	WORD $0x4e8e96a8 // sdot v8.4s, v21.16b, v14.16b
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e120172 // tbl v18.16b, {v11.16b}, v18.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e160176 // tbl v22.16b, {v11.16b}, v22.16b
+	WORD $0x4e8e96c8 // sdot v8.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d8095e4 // str q4, [x15, #592]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400923 // ldr s3, [x9, #8]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401924 // ldr s4, [x9, #24]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e0f016f // tbl v15.16b, {v11.16b}, v15.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e130173 // tbl v19.16b, {v11.16b}, v19.16b
+	WORD $0x4e8e9668 // sdot v8.4s, v19.16b, v14.16b
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e100170 // tbl v16.16b, {v11.16b}, v16.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e140174 // tbl v20.16b, {v11.16b}, v20.16b
+	WORD $0x4e8e9688 // sdot v8.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e110171 // tbl v17.16b, {v11.16b}, v17.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e150175 // tbl v21.16b, {v11.16b}, v21.16b
+	WORD $0x4e8e96a8 // sdot v8.4s, v21.16b, v14.16b
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e120172 // tbl v18.16b, {v11.16b}, v18.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e160176 // tbl v22.16b, {v11.16b}, v22.16b
+	WORD $0x4e8e96c8 // sdot v8.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d8099e4 // str q4, [x15, #608]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	WORD $0x4f026461 // movi v1.4s, #67, lsl #24
+	WORD $0xbd400d23 // ldr s3, [x9, #12]
+	WORD $0x0f08a463 // sxtl v3.8h, v3.8b
+	WORD $0x4f175463 // shl v3.8h, v3.8h, #7
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0xbd401d24 // ldr s4, [x9, #28]
+	WORD $0x0f08a484 // sxtl v4.8h, v4.8b
+	WORD $0x4f175484 // shl v4.8h, v4.8h, #7
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x4f00e408 // movi v8.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e0f016f // tbl v15.16b, {v11.16b}, v15.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e130173 // tbl v19.16b, {v11.16b}, v19.16b
+	WORD $0x4e8e9668 // sdot v8.4s, v19.16b, v14.16b
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e100170 // tbl v16.16b, {v11.16b}, v16.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e140174 // tbl v20.16b, {v11.16b}, v20.16b
+	WORD $0x4e8e9688 // sdot v8.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e110171 // tbl v17.16b, {v11.16b}, v17.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e150175 // tbl v21.16b, {v11.16b}, v21.16b
+	WORD $0x4e8e96a8 // sdot v8.4s, v21.16b, v14.16b
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e120172 // tbl v18.16b, {v11.16b}, v18.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e160176 // tbl v22.16b, {v11.16b}, v22.16b
+	WORD $0x4e8e96c8 // sdot v8.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd07 // fmla v7.4s, v8.4s, v4.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d809de4 // str q4, [x15, #624]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $256, R8
+	ADD $32, R9
+	SUBS $1, R14
+	BNE loop20
+	RET 
+
+// func decodeMLX2NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX2NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop21:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop22:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3224
+	BEQ f1623
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales25
+f1623:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales25
+f3224:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales25:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3227
+	BEQ f1626
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales28
+f1626:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales28
+f3227:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales28:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3230
+	BEQ f1629
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales31
+f1629:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales31
+f3230:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales31:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3233
+	BEQ f1632
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales34
+f1632:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales34
+f3233:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales34:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $128, R8
+	SUBS $1, R13
+	BNE loop22
+	SUBS R24, R14
+	BNE loop21
+	RET 
+
+// func decodeMLX3NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX3NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e46c // movi v12.16b, #3
+	WORD $0x4f00e48d // movi v13.16b, #4
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop35:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop36:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3238
+	BEQ f1637
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales39
+f1637:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales39
+f3238:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales39:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02109 // ldr q9, [x8, #128]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3241
+	BEQ f1640
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales42
+f1640:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales42
+f3241:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales42:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02509 // ldr q9, [x8, #144]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3244
+	BEQ f1643
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales45
+f1643:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales45
+f3244:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales45:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02909 // ldr q9, [x8, #160]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3247
+	BEQ f1646
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales48
+f1646:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales48
+f3247:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales48:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc02d09 // ldr q9, [x8, #176]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0e0450 // ushr v16.16b, v2.16b, #2
+	WORD $0x4e2c1e10 // and v16.16b, v16.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0451 // ushr v17.16b, v2.16b, #4
+	WORD $0x4e2c1e31 // and v17.16b, v17.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0a0452 // ushr v18.16b, v2.16b, #6
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c53 // and v19.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x6f0e0454 // ushr v20.16b, v2.16b, #2
+	WORD $0x4e2c1e94 // and v20.16b, v20.16b, v12.16b
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e2c1eb5 // and v21.16b, v21.16b, v12.16b
+	WORD $0x6f0c0521 // ushr v1.16b, v9.16b, #4
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x6f0a0456 // ushr v22.16b, v2.16b, #6
+	WORD $0x6f0b0521 // ushr v1.16b, v9.16b, #5
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $192, R8
+	SUBS $1, R13
+	BNE loop36
+	SUBS R24, R14
+	BNE loop35
+	RET 
+
+// func decodeMLX4NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX4NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop49:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop50:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3252
+	BEQ f1651
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales53
+f1651:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales53
+f3252:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales53:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3255
+	BEQ f1654
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales56
+f1654:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales56
+f3255:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales56:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3258
+	BEQ f1657
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales59
+f1657:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales59
+f3258:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales59:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3261
+	BEQ f1660
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales62
+f1660:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales62
+f3261:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales62:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $256, R8
+	SUBS $1, R13
+	BNE loop50
+	SUBS R24, R14
+	BNE loop49
+	RET 
+
+// func decodeMLX5NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX5NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f00e60d // movi v13.16b, #16
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop63:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop64:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3266
+	BEQ f1665
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales67
+f1665:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales67
+f3266:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales67:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x6ead1d33 // bit v19.16b, v9.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c31 // bit v17.16b, v1.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3269
+	BEQ f1668
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales70
+f1668:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales70
+f3269:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales70:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x6ead1d33 // bit v19.16b, v9.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c31 // bit v17.16b, v1.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3272
+	BEQ f1671
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales73
+f1671:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales73
+f3272:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales73:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x6ead1d33 // bit v19.16b, v9.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c31 // bit v17.16b, v1.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3275
+	BEQ f1674
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales76
+f1674:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales76
+f3275:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales76:
+	WORD $0x4f00e407 // movi v7.16b, #0
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x6ead1d33 // bit v19.16b, v9.16b, v13.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0b5521 // shl v1.16b, v9.16b, #3
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x6f0f0521 // ushr v1.16b, v9.16b, #1
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c31 // bit v17.16b, v1.16b, v13.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c35 // bit v21.16b, v1.16b, v13.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x4f095521 // shl v1.16b, v9.16b, #1
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0d0521 // ushr v1.16b, v9.16b, #3
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $320, R8
+	SUBS $1, R13
+	BNE loop64
+	SUBS R24, R14
+	BNE loop63
+	RET 
+
+// func decodeMLX6NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX6NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e5ec // movi v12.16b, #15
+	WORD $0x4f01e60d // movi v13.16b, #48
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop77:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop78:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3280
+	BEQ f1679
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales81
+f1679:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales81
+f3280:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales81:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04109 // ldr q9, [x8, #256]
+	WORD $0x3dc0510a // ldr q10, [x8, #320]
+	WORD $0x3dc00102 // ldr q2, [x8, #0]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01102 // ldr q2, [x8, #64]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc02102 // ldr q2, [x8, #128]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6ead1d55 // bit v21.16b, v10.16b, v13.16b
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03102 // ldr q2, [x8, #192]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3283
+	BEQ f1682
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales84
+f1682:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales84
+f3283:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales84:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04509 // ldr q9, [x8, #272]
+	WORD $0x3dc0550a // ldr q10, [x8, #336]
+	WORD $0x3dc00502 // ldr q2, [x8, #16]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01502 // ldr q2, [x8, #80]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc02502 // ldr q2, [x8, #144]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6ead1d55 // bit v21.16b, v10.16b, v13.16b
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03502 // ldr q2, [x8, #208]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3286
+	BEQ f1685
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales87
+f1685:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales87
+f3286:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales87:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04909 // ldr q9, [x8, #288]
+	WORD $0x3dc0590a // ldr q10, [x8, #352]
+	WORD $0x3dc00902 // ldr q2, [x8, #32]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01902 // ldr q2, [x8, #96]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc02902 // ldr q2, [x8, #160]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6ead1d55 // bit v21.16b, v10.16b, v13.16b
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03902 // ldr q2, [x8, #224]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3289
+	BEQ f1688
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales90
+f1688:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales90
+f3289:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales90:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc04d09 // ldr q9, [x8, #304]
+	WORD $0x3dc05d0a // ldr q10, [x8, #368]
+	WORD $0x3dc00d02 // ldr q2, [x8, #48]
+	WORD $0x4e2c1c4f // and v15.16b, v2.16b, v12.16b
+	WORD $0x4f0c5521 // shl v1.16b, v9.16b, #4
+	WORD $0x6ead1c2f // bit v15.16b, v1.16b, v13.16b
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x6f0c0453 // ushr v19.16b, v2.16b, #4
+	WORD $0x4f0c5541 // shl v1.16b, v10.16b, #4
+	WORD $0x6ead1c33 // bit v19.16b, v1.16b, v13.16b
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc01d02 // ldr q2, [x8, #112]
+	WORD $0x4e2c1c50 // and v16.16b, v2.16b, v12.16b
+	WORD $0x4f0a5521 // shl v1.16b, v9.16b, #2
+	WORD $0x6ead1c30 // bit v16.16b, v1.16b, v13.16b
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x6f0c0454 // ushr v20.16b, v2.16b, #4
+	WORD $0x4f0a5541 // shl v1.16b, v10.16b, #2
+	WORD $0x6ead1c34 // bit v20.16b, v1.16b, v13.16b
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc02d02 // ldr q2, [x8, #176]
+	WORD $0x4e2c1c51 // and v17.16b, v2.16b, v12.16b
+	WORD $0x6ead1d31 // bit v17.16b, v9.16b, v13.16b
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x6f0c0455 // ushr v21.16b, v2.16b, #4
+	WORD $0x6ead1d55 // bit v21.16b, v10.16b, v13.16b
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc03d02 // ldr q2, [x8, #240]
+	WORD $0x4e2c1c52 // and v18.16b, v2.16b, v12.16b
+	WORD $0x6f0e0521 // ushr v1.16b, v9.16b, #2
+	WORD $0x6ead1c32 // bit v18.16b, v1.16b, v13.16b
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x6f0c0456 // ushr v22.16b, v2.16b, #4
+	WORD $0x6f0e0541 // ushr v1.16b, v10.16b, #2
+	WORD $0x6ead1c36 // bit v22.16b, v1.16b, v13.16b
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $384, R8
+	SUBS $1, R13
+	BNE loop78
+	SUBS R24, R14
+	BNE loop77
+	RET 
+
+// func decodeMLX8NEONI8MM(codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer)
+TEXT ·decodeMLX8NEONI8MM(SB), NOSPLIT, $0-40
+	MOVD codes+0(FP), R8
+	MOVD scales+8(FP), R9
+	MOVD params+16(FP), R11
+	MOVD n+24(FP), R14
+	MOVD dst+32(FP), R15
+	WORD $0x4f04e40b // movi v11.16b, #128
+	WORD $0x4f00e42e // movi v14.16b, #1
+loop91:
+	MOVD R9, R10
+	MOVD 32(R11), R25
+	ADD R25, R9
+	MOVD 16(R11), R24
+	MOVD R24, R13
+loop92:
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3294
+	BEQ f1693
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales95
+f1693:
+	WORD $0xfd400143 // ldr d3, [x10, #0]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401145 // ldr d5, [x10, #32]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales95
+f3294:
+	WORD $0x3dc00143 // ldr q3, [x10, #0]
+	WORD $0x3dc01145 // ldr q5, [x10, #64]
+scales95:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc0010f // ldr q15, [x8, #0]
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x3dc01110 // ldr q16, [x8, #64]
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8001e0 // str q0, [x15, #0]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8011e0 // str q0, [x15, #64]
+	WORD $0x3dc02111 // ldr q17, [x8, #128]
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x3dc03112 // ldr q18, [x8, #192]
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8021e0 // str q0, [x15, #128]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8031e0 // str q0, [x15, #192]
+	WORD $0x3dc04113 // ldr q19, [x8, #256]
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc05114 // ldr q20, [x8, #320]
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8041e0 // str q0, [x15, #256]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8051e0 // str q0, [x15, #320]
+	WORD $0x3dc06115 // ldr q21, [x8, #384]
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc07116 // ldr q22, [x8, #448]
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8061e0 // str q0, [x15, #384]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8071e0 // str q0, [x15, #448]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8081e3 // str q3, [x15, #512]
+	WORD $0x3d80a1e5 // str q5, [x15, #640]
+	WORD $0x3d80c1e7 // str q7, [x15, #768]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f3297
+	BEQ f1696
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales98
+f1696:
+	WORD $0xfd400543 // ldr d3, [x10, #8]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401545 // ldr d5, [x10, #40]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales98
+f3297:
+	WORD $0x3dc00543 // ldr q3, [x10, #16]
+	WORD $0x3dc01545 // ldr q5, [x10, #80]
+scales98:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc0050f // ldr q15, [x8, #16]
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x3dc01510 // ldr q16, [x8, #80]
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8005e0 // str q0, [x15, #16]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8015e0 // str q0, [x15, #80]
+	WORD $0x3dc02511 // ldr q17, [x8, #144]
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x3dc03512 // ldr q18, [x8, #208]
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8025e0 // str q0, [x15, #144]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8035e0 // str q0, [x15, #208]
+	WORD $0x3dc04513 // ldr q19, [x8, #272]
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc05514 // ldr q20, [x8, #336]
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8045e0 // str q0, [x15, #272]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8055e0 // str q0, [x15, #336]
+	WORD $0x3dc06515 // ldr q21, [x8, #400]
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc07516 // ldr q22, [x8, #464]
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8065e0 // str q0, [x15, #400]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8075e0 // str q0, [x15, #464]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8085e3 // str q3, [x15, #528]
+	WORD $0x3d80a5e5 // str q5, [x15, #656]
+	WORD $0x3d80c5e7 // str q7, [x15, #784]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32100
+	BEQ f1699
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales101
+f1699:
+	WORD $0xfd400943 // ldr d3, [x10, #16]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401945 // ldr d5, [x10, #48]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales101
+f32100:
+	WORD $0x3dc00943 // ldr q3, [x10, #32]
+	WORD $0x3dc01945 // ldr q5, [x10, #96]
+scales101:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc0090f // ldr q15, [x8, #32]
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x3dc01910 // ldr q16, [x8, #96]
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8009e0 // str q0, [x15, #32]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d8019e0 // str q0, [x15, #96]
+	WORD $0x3dc02911 // ldr q17, [x8, #160]
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x3dc03912 // ldr q18, [x8, #224]
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8029e0 // str q0, [x15, #160]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d8039e0 // str q0, [x15, #224]
+	WORD $0x3dc04913 // ldr q19, [x8, #288]
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc05914 // ldr q20, [x8, #352]
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8049e0 // str q0, [x15, #288]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d8059e0 // str q0, [x15, #352]
+	WORD $0x3dc06915 // ldr q21, [x8, #416]
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc07916 // ldr q22, [x8, #480]
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8069e0 // str q0, [x15, #416]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d8079e0 // str q0, [x15, #480]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d8089e3 // str q3, [x15, #544]
+	WORD $0x3d80a9e5 // str q5, [x15, #672]
+	WORD $0x3d80c9e7 // str q7, [x15, #800]
+	MOVD 24(R11), R25
+	CMP $1, R25
+	BLT f32103
+	BEQ f16102
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x2e613863 // shll v3.4s, v3.4h, #16
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x2e6138a5 // shll v5.4s, v5.4h, #16
+	B scales104
+f16102:
+	WORD $0xfd400d43 // ldr d3, [x10, #24]
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0xfd401d45 // ldr d5, [x10, #56]
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	B scales104
+f32103:
+	WORD $0x3dc00d43 // ldr q3, [x10, #48]
+	WORD $0x3dc01d45 // ldr q5, [x10, #112]
+scales104:
+	WORD $0x4f002607 // movi v7.4s, #16, lsl #8
+	WORD $0x3dc00d0f // ldr q15, [x8, #48]
+	WORD $0x4e2b85ef // add v15.16b, v15.16b, v11.16b
+	WORD $0x4e8e95e7 // sdot v7.4s, v15.16b, v14.16b
+	WORD $0x3dc01d10 // ldr q16, [x8, #112]
+	WORD $0x4e2b8610 // add v16.16b, v16.16b, v11.16b
+	WORD $0x4e8e9607 // sdot v7.4s, v16.16b, v14.16b
+	WORD $0x4e9039e0 // zip1 v0.4s, v15.4s, v16.4s
+	WORD $0x3d800de0 // str q0, [x15, #48]
+	WORD $0x4e9079e0 // zip2 v0.4s, v15.4s, v16.4s
+	WORD $0x3d801de0 // str q0, [x15, #112]
+	WORD $0x3dc02d11 // ldr q17, [x8, #176]
+	WORD $0x4e2b8631 // add v17.16b, v17.16b, v11.16b
+	WORD $0x4e8e9627 // sdot v7.4s, v17.16b, v14.16b
+	WORD $0x3dc03d12 // ldr q18, [x8, #240]
+	WORD $0x4e2b8652 // add v18.16b, v18.16b, v11.16b
+	WORD $0x4e8e9647 // sdot v7.4s, v18.16b, v14.16b
+	WORD $0x4e923a20 // zip1 v0.4s, v17.4s, v18.4s
+	WORD $0x3d802de0 // str q0, [x15, #176]
+	WORD $0x4e927a20 // zip2 v0.4s, v17.4s, v18.4s
+	WORD $0x3d803de0 // str q0, [x15, #240]
+	WORD $0x3dc04d13 // ldr q19, [x8, #304]
+	WORD $0x4e2b8673 // add v19.16b, v19.16b, v11.16b
+	WORD $0x4e8e9667 // sdot v7.4s, v19.16b, v14.16b
+	WORD $0x3dc05d14 // ldr q20, [x8, #368]
+	WORD $0x4e2b8694 // add v20.16b, v20.16b, v11.16b
+	WORD $0x4e8e9687 // sdot v7.4s, v20.16b, v14.16b
+	WORD $0x4e943a60 // zip1 v0.4s, v19.4s, v20.4s
+	WORD $0x3d804de0 // str q0, [x15, #304]
+	WORD $0x4e947a60 // zip2 v0.4s, v19.4s, v20.4s
+	WORD $0x3d805de0 // str q0, [x15, #368]
+	WORD $0x3dc06d15 // ldr q21, [x8, #432]
+	WORD $0x4e2b86b5 // add v21.16b, v21.16b, v11.16b
+	WORD $0x4e8e96a7 // sdot v7.4s, v21.16b, v14.16b
+	WORD $0x3dc07d16 // ldr q22, [x8, #496]
+	WORD $0x4e2b86d6 // add v22.16b, v22.16b, v11.16b
+	WORD $0x4e8e96c7 // sdot v7.4s, v22.16b, v14.16b
+	WORD $0x4e963aa0 // zip1 v0.4s, v21.4s, v22.4s
+	WORD $0x3d806de0 // str q0, [x15, #432]
+	WORD $0x4e967aa0 // zip2 v0.4s, v21.4s, v22.4s
+	WORD $0x3d807de0 // str q0, [x15, #496]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD $0x4f026441 // movi v1.4s, #66, lsl #24
+	WORD $0x4e21cca7 // fmla v7.4s, v5.4s, v1.4s
+	WORD $0x3d808de3 // str q3, [x15, #560]
+	WORD $0x3d80ade5 // str q5, [x15, #688]
+	WORD $0x3d80cde7 // str q7, [x15, #816]
+	ADD $832, R15
+	ADD $512, R8
+	SUBS $1, R13
+	BNE loop92
+	SUBS R24, R14
+	BNE loop91
+	RET 
+
 // func dotSignedNEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
 TEXT ·dotSignedNEONI8MM(SB), NOSPLIT, $0-72
 	MOVD dst+0(FP), R0
@@ -3549,11 +5742,11 @@ TEXT ·dotSignedNEONI8MM(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next20:
+next105:
 	CMP $6, R5
-	BLT fewer21
+	BLT fewer106
 	MOVD first+64(FP), R12
-	CBZ R12, add22
+	CBZ R12, add107
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -3585,12 +5778,12 @@ next20:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add22:
+add107:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop23:
+loop108:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -3618,7 +5811,7 @@ loop23:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop24:
+loop109:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -3716,12 +5909,12 @@ loop24:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop24
+	BNE loop109
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop23
+	BNE loop108
 	ADD $192, R2
 	ADD $144, R3
 	ADD R1, R0
@@ -3731,12 +5924,12 @@ loop24:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $6, R5
-	B next20
-fewer21:
+	B next105
+fewer106:
 	CMP $4, R5
-	BLT fewer25
+	BLT fewer110
 	MOVD first+64(FP), R12
-	CBZ R12, add26
+	CBZ R12, add111
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -3758,12 +5951,12 @@ fewer21:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add26:
+add111:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop27:
+loop112:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -3783,7 +5976,7 @@ loop27:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop28:
+loop113:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -3853,12 +6046,12 @@ loop28:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop28
+	BNE loop113
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop27
+	BNE loop112
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -3866,12 +6059,12 @@ loop28:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next20
-fewer25:
+	B next105
+fewer110:
 	CMP $2, R5
-	BLT fewer29
+	BLT fewer114
 	MOVD first+64(FP), R12
-	CBZ R12, add30
+	CBZ R12, add115
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -3883,12 +6076,12 @@ fewer25:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add30:
+add115:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop31:
+loop116:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -3900,7 +6093,7 @@ loop31:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop32:
+loop117:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -3942,35 +6135,35 @@ loop32:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop32
+	BNE loop117
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop31
+	BNE loop116
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next20
-fewer29:
+	B next105
+fewer114:
 	CMP $1, R5
-	BLT fewer33
+	BLT fewer118
 	MOVD first+64(FP), R12
-	CBZ R12, add34
+	CBZ R12, add119
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add34:
+add119:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop35:
+loop120:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x4f00e415 // movi v21.16b, #0
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -3982,7 +6175,7 @@ loop35:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop36:
+loop121:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4016,18 +6209,18 @@ loop36:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop36
+	BNE loop121
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop35
+	BNE loop120
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next20
-fewer33:
+	B next105
+fewer118:
 	RET 
 
 // func dotAffineNEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -4038,11 +6231,11 @@ TEXT ·dotAffineNEONI8MM(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next37:
+next122:
 	CMP $6, R5
-	BLT fewer38
+	BLT fewer123
 	MOVD first+64(FP), R12
-	CBZ R12, add39
+	CBZ R12, add124
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4074,12 +6267,12 @@ next37:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add39:
+add124:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop40:
+loop125:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4107,7 +6300,7 @@ loop40:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop41:
+loop126:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4212,12 +6405,12 @@ loop41:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop41
+	BNE loop126
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop40
+	BNE loop125
 	ADD $192, R2
 	ADD $144, R3
 	ADD R1, R0
@@ -4227,12 +6420,12 @@ loop41:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $6, R5
-	B next37
-fewer38:
+	B next122
+fewer123:
 	CMP $4, R5
-	BLT fewer42
+	BLT fewer127
 	MOVD first+64(FP), R12
-	CBZ R12, add43
+	CBZ R12, add128
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4254,12 +6447,12 @@ fewer38:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add43:
+add128:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop44:
+loop129:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4279,7 +6472,7 @@ loop44:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop45:
+loop130:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4354,12 +6547,12 @@ loop45:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop45
+	BNE loop130
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop44
+	BNE loop129
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -4367,12 +6560,12 @@ loop45:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next37
-fewer42:
+	B next122
+fewer127:
 	CMP $2, R5
-	BLT fewer46
+	BLT fewer131
 	MOVD first+64(FP), R12
-	CBZ R12, add47
+	CBZ R12, add132
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4384,12 +6577,12 @@ fewer42:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add47:
+add132:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop48:
+loop133:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4401,7 +6594,7 @@ loop48:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop49:
+loop134:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4446,35 +6639,35 @@ loop49:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop49
+	BNE loop134
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop48
+	BNE loop133
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next37
-fewer46:
+	B next122
+fewer131:
 	CMP $1, R5
-	BLT fewer50
+	BLT fewer135
 	MOVD first+64(FP), R12
-	CBZ R12, add51
+	CBZ R12, add136
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add51:
+add136:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop52:
+loop137:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x4f00e415 // movi v21.16b, #0
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4486,7 +6679,7 @@ loop52:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop53:
+loop138:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4522,18 +6715,18 @@ loop53:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop53
+	BNE loop138
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop52
+	BNE loop137
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next37
-fewer50:
+	B next122
+fewer135:
 	RET 
 
 // func dotSigned16NEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -4544,11 +6737,11 @@ TEXT ·dotSigned16NEONI8MM(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next54:
+next139:
 	CMP $6, R5
-	BLT fewer55
+	BLT fewer140
 	MOVD first+64(FP), R12
-	CBZ R12, add56
+	CBZ R12, add141
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4580,12 +6773,12 @@ next54:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add56:
+add141:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop57:
+loop142:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4613,7 +6806,7 @@ loop57:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop58:
+loop143:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4736,12 +6929,12 @@ loop58:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop58
+	BNE loop143
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop57
+	BNE loop142
 	ADD $192, R2
 	ADD $144, R3
 	ADD R1, R0
@@ -4751,12 +6944,12 @@ loop58:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $6, R5
-	B next54
-fewer55:
+	B next139
+fewer140:
 	CMP $4, R5
-	BLT fewer59
+	BLT fewer144
 	MOVD first+64(FP), R12
-	CBZ R12, add60
+	CBZ R12, add145
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4778,12 +6971,12 @@ fewer55:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add60:
+add145:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop61:
+loop146:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4803,7 +6996,7 @@ loop61:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop62:
+loop147:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4890,12 +7083,12 @@ loop62:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop62
+	BNE loop147
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop61
+	BNE loop146
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -4903,12 +7096,12 @@ loop62:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next54
-fewer59:
+	B next139
+fewer144:
 	CMP $2, R5
-	BLT fewer63
+	BLT fewer148
 	MOVD first+64(FP), R12
-	CBZ R12, add64
+	CBZ R12, add149
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -4920,12 +7113,12 @@ fewer59:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add64:
+add149:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop65:
+loop150:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -4937,7 +7130,7 @@ loop65:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop66:
+loop151:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -4988,35 +7181,35 @@ loop66:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop66
+	BNE loop151
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop65
+	BNE loop150
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next54
-fewer63:
+	B next139
+fewer148:
 	CMP $1, R5
-	BLT fewer67
+	BLT fewer152
 	MOVD first+64(FP), R12
-	CBZ R12, add68
+	CBZ R12, add153
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add68:
+add153:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop69:
+loop154:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x4f00e415 // movi v21.16b, #0
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -5028,7 +7221,7 @@ loop69:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop70:
+loop155:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -5069,18 +7262,18 @@ loop70:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop70
+	BNE loop155
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop69
+	BNE loop154
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next54
-fewer67:
+	B next139
+fewer152:
 	RET 
 
 // func dotAffine16NEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
@@ -5091,11 +7284,11 @@ TEXT ·dotAffine16NEONI8MM(SB), NOSPLIT, $0-72
 	MOVD xScales+40(FP), R3
 	MOVD step+48(FP), R4
 	MOVD rows+56(FP), R5
-next71:
+next156:
 	CMP $6, R5
-	BLT fewer72
+	BLT fewer157
 	MOVD first+64(FP), R12
-	CBZ R12, add73
+	CBZ R12, add158
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -5127,12 +7320,12 @@ next71:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add73:
+add158:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop74:
+loop159:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -5160,7 +7353,7 @@ loop74:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop75:
+loop160:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -5309,12 +7502,12 @@ loop75:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop75
+	BNE loop160
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop74
+	BNE loop159
 	ADD $192, R2
 	ADD $144, R3
 	ADD R1, R0
@@ -5324,12 +7517,12 @@ loop75:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $6, R5
-	B next71
-fewer72:
+	B next156
+fewer157:
 	CMP $4, R5
-	BLT fewer76
+	BLT fewer161
 	MOVD first+64(FP), R12
-	CBZ R12, add77
+	CBZ R12, add162
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -5351,12 +7544,12 @@ fewer72:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add77:
+add162:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop78:
+loop163:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -5376,7 +7569,7 @@ loop78:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop79:
+loop164:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -5481,12 +7674,12 @@ loop79:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop79
+	BNE loop164
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop78
+	BNE loop163
 	ADD $128, R2
 	ADD $96, R3
 	ADD R1, R0
@@ -5494,12 +7687,12 @@ loop79:
 	ADD R1, R0
 	ADD R1, R0
 	SUB $4, R5
-	B next71
-fewer76:
+	B next156
+fewer161:
 	CMP $2, R5
-	BLT fewer80
+	BLT fewer165
 	MOVD first+64(FP), R12
-	CBZ R12, add81
+	CBZ R12, add166
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
@@ -5511,12 +7704,12 @@ fewer76:
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add81:
+add166:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop82:
+loop167:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x3dc00935 // ldr q21, [x9, #32]
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -5528,7 +7721,7 @@ loop82:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop83:
+loop168:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -5589,35 +7782,35 @@ loop83:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop83
+	BNE loop168
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop82
+	BNE loop167
 	ADD $64, R2
 	ADD $48, R3
 	ADD R1, R0
 	ADD R1, R0
 	SUB $2, R5
-	B next71
-fewer80:
+	B next156
+fewer165:
 	CMP $1, R5
-	BLT fewer84
+	BLT fewer169
 	MOVD first+64(FP), R12
-	CBZ R12, add85
+	CBZ R12, add170
 	WORD $0x4f00e400 // movi v0.16b, #0
 	MOVD R0, R11
 	WORD $0x3d800160 // str q0, [x11, #0]
 	WORD $0x3d800560 // str q0, [x11, #16]
 	WORD $0x3d800960 // str q0, [x11, #32]
 	WORD $0x3d800d60 // str q0, [x11, #48]
-add85:
+add170:
 	MOVD recs+16(FP), R7
 	MOVD n+24(FP), R8
 	MOVD R2, R9
 	MOVD R3, R10
-loop86:
+loop171:
 	WORD $0x3dc00134 // ldr q20, [x9, #0]
 	WORD $0x4f00e415 // movi v21.16b, #0
 	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
@@ -5629,7 +7822,7 @@ loop86:
 	MOVD R7, R6
 	MOVD R0, R13
 	MOVD $4, R12
-loop87:
+loop172:
 	WORD $0x3dc000c0 // ldr q0, [x6, #0]
 	WORD $0x3dc010c1 // ldr q1, [x6, #64]
 	WORD $0x3dc020c2 // ldr q2, [x6, #128]
@@ -5676,16 +7869,548 @@ loop87:
 	ADD $16, R6
 	ADD $16, R13
 	SUBS $1, R12
-	BNE loop87
+	BNE loop172
 	ADD $832, R7
 	ADD R4, R9
 	ADD R4, R10
 	SUBS $1, R8
-	BNE loop86
+	BNE loop171
 	ADD $32, R2
 	ADD $24, R3
 	ADD R1, R0
 	SUB $1, R5
-	B next71
-fewer84:
+	B next156
+fewer169:
+	RET 
+
+// func dotAffineLargeNEONI8MM(dst unsafe.Pointer, stride uintptr, recs unsafe.Pointer, n int, x, xScales unsafe.Pointer, step uintptr, rows, first int)
+TEXT ·dotAffineLargeNEONI8MM(SB), NOSPLIT, $0-72
+	MOVD dst+0(FP), R0
+	MOVD stride+8(FP), R1
+	MOVD x+32(FP), R2
+	MOVD xScales+40(FP), R3
+	MOVD step+48(FP), R4
+	MOVD rows+56(FP), R5
+next173:
+	CMP $6, R5
+	BLT fewer174
+	MOVD first+64(FP), R12
+	CBZ R12, add175
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD R0, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+add175:
+	MOVD recs+16(FP), R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+loop176:
+	WORD $0x3dc00134 // ldr q20, [x9, #0]
+	WORD $0x3dc00935 // ldr q21, [x9, #32]
+	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
+	WORD $0x4ed57a89 // zip2 v9.2d, v20.2d, v21.2d
+	WORD $0x3dc00534 // ldr q20, [x9, #16]
+	WORD $0x3dc00d35 // ldr q21, [x9, #48]
+	WORD $0x4ed53a8a // zip1 v10.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8b // zip2 v11.2d, v20.2d, v21.2d
+	WORD $0x3dc01134 // ldr q20, [x9, #64]
+	WORD $0x3dc01935 // ldr q21, [x9, #96]
+	WORD $0x4ed53a8c // zip1 v12.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8d // zip2 v13.2d, v20.2d, v21.2d
+	WORD $0x3dc01534 // ldr q20, [x9, #80]
+	WORD $0x3dc01d35 // ldr q21, [x9, #112]
+	WORD $0x4ed53a8e // zip1 v14.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8f // zip2 v15.2d, v20.2d, v21.2d
+	WORD $0x3dc02134 // ldr q20, [x9, #128]
+	WORD $0x3dc02935 // ldr q21, [x9, #160]
+	WORD $0x4ed53a90 // zip1 v16.2d, v20.2d, v21.2d
+	WORD $0x4ed57a91 // zip2 v17.2d, v20.2d, v21.2d
+	WORD $0x3dc02534 // ldr q20, [x9, #144]
+	WORD $0x3dc02d35 // ldr q21, [x9, #176]
+	WORD $0x4ed53a92 // zip1 v18.2d, v20.2d, v21.2d
+	WORD $0x4ed57a93 // zip2 v19.2d, v20.2d, v21.2d
+	MOVD R7, R6
+	MOVD R0, R13
+	MOVD $4, R12
+loop177:
+	WORD $0x3dc000c0 // ldr q0, [x6, #0]
+	WORD $0x3dc010c1 // ldr q1, [x6, #64]
+	WORD $0x3dc020c2 // ldr q2, [x6, #128]
+	WORD $0x3dc030c3 // ldr q3, [x6, #192]
+	WORD $0x3dc040c4 // ldr q4, [x6, #256]
+	WORD $0x3dc050c5 // ldr q5, [x6, #320]
+	WORD $0x3dc060c6 // ldr q6, [x6, #384]
+	WORD $0x3dc070c7 // ldr q7, [x6, #448]
+	WORD $0x3dc080d8 // ldr q24, [x6, #512]
+	WORD $0x3dc0a0da // ldr q26, [x6, #640]
+	WORD $0x3dc0c0dc // ldr q28, [x6, #768]
+	MOVD R13, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a514 // smmla v20.4s, v8.16b, v0.16b
+	WORD $0x4e81a515 // smmla v21.4s, v8.16b, v1.16b
+	WORD $0x4e82a534 // smmla v20.4s, v9.16b, v2.16b
+	WORD $0x4e83a535 // smmla v21.4s, v9.16b, v3.16b
+	WORD $0x4e84a554 // smmla v20.4s, v10.16b, v4.16b
+	WORD $0x4e85a555 // smmla v21.4s, v10.16b, v5.16b
+	WORD $0x4e86a574 // smmla v20.4s, v11.16b, v6.16b
+	WORD $0x4e87a575 // smmla v21.4s, v11.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc0015d // ldur q29, [x10, #0]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc1815d // ldur q29, [x10, #24]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a594 // smmla v20.4s, v12.16b, v0.16b
+	WORD $0x4e81a595 // smmla v21.4s, v12.16b, v1.16b
+	WORD $0x4e82a5b4 // smmla v20.4s, v13.16b, v2.16b
+	WORD $0x4e83a5b5 // smmla v21.4s, v13.16b, v3.16b
+	WORD $0x4e84a5d4 // smmla v20.4s, v14.16b, v4.16b
+	WORD $0x4e85a5d5 // smmla v21.4s, v14.16b, v5.16b
+	WORD $0x4e86a5f4 // smmla v20.4s, v15.16b, v6.16b
+	WORD $0x4e87a5f5 // smmla v21.4s, v15.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc3015d // ldur q29, [x10, #48]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc4815d // ldur q29, [x10, #72]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a614 // smmla v20.4s, v16.16b, v0.16b
+	WORD $0x4e81a615 // smmla v21.4s, v16.16b, v1.16b
+	WORD $0x4e82a634 // smmla v20.4s, v17.16b, v2.16b
+	WORD $0x4e83a635 // smmla v21.4s, v17.16b, v3.16b
+	WORD $0x4e84a654 // smmla v20.4s, v18.16b, v4.16b
+	WORD $0x4e85a655 // smmla v21.4s, v18.16b, v5.16b
+	WORD $0x4e86a674 // smmla v20.4s, v19.16b, v6.16b
+	WORD $0x4e87a675 // smmla v21.4s, v19.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc6015d // ldur q29, [x10, #96]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc7815d // ldur q29, [x10, #120]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD $16, R6
+	ADD $16, R13
+	SUBS $1, R12
+	BNE loop177
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop176
+	ADD $192, R2
+	ADD $144, R3
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $6, R5
+	B next173
+fewer174:
+	CMP $4, R5
+	BLT fewer178
+	MOVD first+64(FP), R12
+	CBZ R12, add179
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD R0, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+add179:
+	MOVD recs+16(FP), R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+loop180:
+	WORD $0x3dc00134 // ldr q20, [x9, #0]
+	WORD $0x3dc00935 // ldr q21, [x9, #32]
+	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
+	WORD $0x4ed57a89 // zip2 v9.2d, v20.2d, v21.2d
+	WORD $0x3dc00534 // ldr q20, [x9, #16]
+	WORD $0x3dc00d35 // ldr q21, [x9, #48]
+	WORD $0x4ed53a8a // zip1 v10.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8b // zip2 v11.2d, v20.2d, v21.2d
+	WORD $0x3dc01134 // ldr q20, [x9, #64]
+	WORD $0x3dc01935 // ldr q21, [x9, #96]
+	WORD $0x4ed53a8c // zip1 v12.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8d // zip2 v13.2d, v20.2d, v21.2d
+	WORD $0x3dc01534 // ldr q20, [x9, #80]
+	WORD $0x3dc01d35 // ldr q21, [x9, #112]
+	WORD $0x4ed53a8e // zip1 v14.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8f // zip2 v15.2d, v20.2d, v21.2d
+	MOVD R7, R6
+	MOVD R0, R13
+	MOVD $4, R12
+loop181:
+	WORD $0x3dc000c0 // ldr q0, [x6, #0]
+	WORD $0x3dc010c1 // ldr q1, [x6, #64]
+	WORD $0x3dc020c2 // ldr q2, [x6, #128]
+	WORD $0x3dc030c3 // ldr q3, [x6, #192]
+	WORD $0x3dc040c4 // ldr q4, [x6, #256]
+	WORD $0x3dc050c5 // ldr q5, [x6, #320]
+	WORD $0x3dc060c6 // ldr q6, [x6, #384]
+	WORD $0x3dc070c7 // ldr q7, [x6, #448]
+	WORD $0x3dc080d8 // ldr q24, [x6, #512]
+	WORD $0x3dc0a0da // ldr q26, [x6, #640]
+	WORD $0x3dc0c0dc // ldr q28, [x6, #768]
+	MOVD R13, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a514 // smmla v20.4s, v8.16b, v0.16b
+	WORD $0x4e81a515 // smmla v21.4s, v8.16b, v1.16b
+	WORD $0x4e82a534 // smmla v20.4s, v9.16b, v2.16b
+	WORD $0x4e83a535 // smmla v21.4s, v9.16b, v3.16b
+	WORD $0x4e84a554 // smmla v20.4s, v10.16b, v4.16b
+	WORD $0x4e85a555 // smmla v21.4s, v10.16b, v5.16b
+	WORD $0x4e86a574 // smmla v20.4s, v11.16b, v6.16b
+	WORD $0x4e87a575 // smmla v21.4s, v11.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc0015d // ldur q29, [x10, #0]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc1815d // ldur q29, [x10, #24]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a594 // smmla v20.4s, v12.16b, v0.16b
+	WORD $0x4e81a595 // smmla v21.4s, v12.16b, v1.16b
+	WORD $0x4e82a5b4 // smmla v20.4s, v13.16b, v2.16b
+	WORD $0x4e83a5b5 // smmla v21.4s, v13.16b, v3.16b
+	WORD $0x4e84a5d4 // smmla v20.4s, v14.16b, v4.16b
+	WORD $0x4e85a5d5 // smmla v21.4s, v14.16b, v5.16b
+	WORD $0x4e86a5f4 // smmla v20.4s, v15.16b, v6.16b
+	WORD $0x4e87a5f5 // smmla v21.4s, v15.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc3015d // ldur q29, [x10, #48]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc4815d // ldur q29, [x10, #72]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD $16, R6
+	ADD $16, R13
+	SUBS $1, R12
+	BNE loop181
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop180
+	ADD $128, R2
+	ADD $96, R3
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	ADD R1, R0
+	SUB $4, R5
+	B next173
+fewer178:
+	CMP $2, R5
+	BLT fewer182
+	MOVD first+64(FP), R12
+	CBZ R12, add183
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD R0, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+	ADD R1, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+add183:
+	MOVD recs+16(FP), R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+loop184:
+	WORD $0x3dc00134 // ldr q20, [x9, #0]
+	WORD $0x3dc00935 // ldr q21, [x9, #32]
+	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
+	WORD $0x4ed57a89 // zip2 v9.2d, v20.2d, v21.2d
+	WORD $0x3dc00534 // ldr q20, [x9, #16]
+	WORD $0x3dc00d35 // ldr q21, [x9, #48]
+	WORD $0x4ed53a8a // zip1 v10.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8b // zip2 v11.2d, v20.2d, v21.2d
+	MOVD R7, R6
+	MOVD R0, R13
+	MOVD $4, R12
+loop185:
+	WORD $0x3dc000c0 // ldr q0, [x6, #0]
+	WORD $0x3dc010c1 // ldr q1, [x6, #64]
+	WORD $0x3dc020c2 // ldr q2, [x6, #128]
+	WORD $0x3dc030c3 // ldr q3, [x6, #192]
+	WORD $0x3dc040c4 // ldr q4, [x6, #256]
+	WORD $0x3dc050c5 // ldr q5, [x6, #320]
+	WORD $0x3dc060c6 // ldr q6, [x6, #384]
+	WORD $0x3dc070c7 // ldr q7, [x6, #448]
+	WORD $0x3dc080d8 // ldr q24, [x6, #512]
+	WORD $0x3dc0a0da // ldr q26, [x6, #640]
+	WORD $0x3dc0c0dc // ldr q28, [x6, #768]
+	MOVD R13, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a514 // smmla v20.4s, v8.16b, v0.16b
+	WORD $0x4e81a515 // smmla v21.4s, v8.16b, v1.16b
+	WORD $0x4e82a534 // smmla v20.4s, v9.16b, v2.16b
+	WORD $0x4e83a535 // smmla v21.4s, v9.16b, v3.16b
+	WORD $0x4e84a554 // smmla v20.4s, v10.16b, v4.16b
+	WORD $0x4e85a555 // smmla v21.4s, v10.16b, v5.16b
+	WORD $0x4e86a574 // smmla v20.4s, v11.16b, v6.16b
+	WORD $0x4e87a575 // smmla v21.4s, v11.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc0015d // ldur q29, [x10, #0]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD R1, R11
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc1815d // ldur q29, [x10, #24]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86f7 // sub v23.4s, v23.4s, v30.4s
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3eceff // fmla v31.4s, v23.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD $16, R6
+	ADD $16, R13
+	SUBS $1, R12
+	BNE loop185
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop184
+	ADD $64, R2
+	ADD $48, R3
+	ADD R1, R0
+	ADD R1, R0
+	SUB $2, R5
+	B next173
+fewer182:
+	CMP $1, R5
+	BLT fewer186
+	MOVD first+64(FP), R12
+	CBZ R12, add187
+	WORD $0x4f00e400 // movi v0.16b, #0
+	MOVD R0, R11
+	WORD $0x3d800160 // str q0, [x11, #0]
+	WORD $0x3d800560 // str q0, [x11, #16]
+	WORD $0x3d800960 // str q0, [x11, #32]
+	WORD $0x3d800d60 // str q0, [x11, #48]
+add187:
+	MOVD recs+16(FP), R7
+	MOVD n+24(FP), R8
+	MOVD R2, R9
+	MOVD R3, R10
+loop188:
+	WORD $0x3dc00134 // ldr q20, [x9, #0]
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4ed53a88 // zip1 v8.2d, v20.2d, v21.2d
+	WORD $0x4ed57a89 // zip2 v9.2d, v20.2d, v21.2d
+	WORD $0x3dc00534 // ldr q20, [x9, #16]
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4ed53a8a // zip1 v10.2d, v20.2d, v21.2d
+	WORD $0x4ed57a8b // zip2 v11.2d, v20.2d, v21.2d
+	MOVD R7, R6
+	MOVD R0, R13
+	MOVD $4, R12
+loop189:
+	WORD $0x3dc000c0 // ldr q0, [x6, #0]
+	WORD $0x3dc010c1 // ldr q1, [x6, #64]
+	WORD $0x3dc020c2 // ldr q2, [x6, #128]
+	WORD $0x3dc030c3 // ldr q3, [x6, #192]
+	WORD $0x3dc040c4 // ldr q4, [x6, #256]
+	WORD $0x3dc050c5 // ldr q5, [x6, #320]
+	WORD $0x3dc060c6 // ldr q6, [x6, #384]
+	WORD $0x3dc070c7 // ldr q7, [x6, #448]
+	WORD $0x3dc080d8 // ldr q24, [x6, #512]
+	WORD $0x3dc0a0da // ldr q26, [x6, #640]
+	WORD $0x3dc0c0dc // ldr q28, [x6, #768]
+	MOVD R13, R11
+	WORD $0x4f00e414 // movi v20.16b, #0
+	WORD $0x4f00e415 // movi v21.16b, #0
+	WORD $0x4e80a514 // smmla v20.4s, v8.16b, v0.16b
+	WORD $0x4e81a515 // smmla v21.4s, v8.16b, v1.16b
+	WORD $0x4e82a534 // smmla v20.4s, v9.16b, v2.16b
+	WORD $0x4e83a535 // smmla v21.4s, v9.16b, v3.16b
+	WORD $0x4e84a554 // smmla v20.4s, v10.16b, v4.16b
+	WORD $0x4e85a555 // smmla v21.4s, v10.16b, v5.16b
+	WORD $0x4e86a574 // smmla v20.4s, v11.16b, v6.16b
+	WORD $0x4e87a575 // smmla v21.4s, v11.16b, v7.16b
+	WORD $0x4ed53a96 // zip1 v22.2d, v20.2d, v21.2d
+	WORD $0x4ed57a97 // zip2 v23.2d, v20.2d, v21.2d
+	WORD $0x3dc0017f // ldr q31, [x11]
+	WORD $0x3cc0015d // ldur q29, [x10, #0]
+	WORD $0x4e1c07be // dup v30.4s, v29.s[3]
+	WORD $0x6ebe86d6 // sub v22.4s, v22.4s, v30.4s
+	WORD $0x4e21dad6 // scvtf v22.4s, v22.4s
+	WORD $0x4f9d931e // fmul v30.4s, v24.4s, v29.s[0]
+	WORD $0x4e3ecedf // fmla v31.4s, v22.4s, v30.4s
+	WORD $0x4f9d1b5f // fmla v31.4s, v26.4s, v29.s[2]
+	WORD $0x4fbd139f // fmla v31.4s, v28.4s, v29.s[1]
+	WORD $0x3d80017f // str q31, [x11]
+	ADD $16, R6
+	ADD $16, R13
+	SUBS $1, R12
+	BNE loop189
+	ADD $832, R7
+	ADD R4, R9
+	ADD R4, R10
+	SUBS $1, R8
+	BNE loop188
+	ADD $32, R2
+	ADD $24, R3
+	ADD R1, R0
+	SUB $1, R5
+	B next173
+fewer186:
 	RET 

@@ -69,10 +69,10 @@ import (
 // which every machine has, to the fastest.
 type tier struct {
 	name string
-	// records is the form of the records that dot reads.
-	records func(kind) recordForm
-	// decode unpacks n blocks of a panel, starting with block b0.
-	decode func(s *segment, panel, b0, n int, dst []record)
+	// decode unpacks n blocks of a panel, starting with block b0, to records of a
+	// form that dot reads.
+	records recordForm
+	decode  func(s *segment, panel, b0, n int, dst []record)
 	// dot adds, for rows act.row.. of a tile, the products of n decoded blocks
 	// to dst; see dotPortable.
 	dot func(kind kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool)

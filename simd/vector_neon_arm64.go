@@ -68,3 +68,13 @@ func toF16NEON(dst, a unsafe.Pointer, n int)
 //
 //go:noescape
 func fromF16NEON(dst, a unsafe.Pointer, n int)
+
+// blockMaxNEON sets dst to the largest of each of n blocks of 64, whatever is NaN aside.
+//
+//go:noescape
+func blockMaxNEON(dst, a unsafe.Pointer, n int)
+
+// blockSumExpNEON sums exponentials of each of n blocks of 256; see BlockSumExp.
+//
+//go:noescape
+func blockSumExpNEON(dst, a unsafe.Pointer, n int, shift, scale, least float64)

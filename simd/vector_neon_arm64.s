@@ -873,3 +873,233 @@ loop13:
 	SUBS $16, R3
 	BNE loop13
 	RET 
+
+// func blockMaxNEON(dst, a unsafe.Pointer, n int)
+TEXT ·blockMaxNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD n+16(FP), R3
+	MOVD $0xff800000, R25
+	WORD $0x4e040f2f // dup v15.4s, w25
+loop14:
+	WORD $0x4eaf1de8 // mov v8.16b, v15.16b
+	WORD $0x4eaf1de9 // mov v9.16b, v15.16b
+	WORD $0x4eaf1dea // mov v10.16b, v15.16b
+	WORD $0x4eaf1deb // mov v11.16b, v15.16b
+	WORD $0x3dc00020 // ldr q0, [x1, #0]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f508 // fmax v8.4s, v8.4s, v2.4s
+	WORD $0x3dc00420 // ldr q0, [x1, #16]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f529 // fmax v9.4s, v9.4s, v2.4s
+	WORD $0x3dc00820 // ldr q0, [x1, #32]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x3dc00c20 // ldr q0, [x1, #48]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x3dc01020 // ldr q0, [x1, #64]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f508 // fmax v8.4s, v8.4s, v2.4s
+	WORD $0x3dc01420 // ldr q0, [x1, #80]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f529 // fmax v9.4s, v9.4s, v2.4s
+	WORD $0x3dc01820 // ldr q0, [x1, #96]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x3dc01c20 // ldr q0, [x1, #112]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x3dc02020 // ldr q0, [x1, #128]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f508 // fmax v8.4s, v8.4s, v2.4s
+	WORD $0x3dc02420 // ldr q0, [x1, #144]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f529 // fmax v9.4s, v9.4s, v2.4s
+	WORD $0x3dc02820 // ldr q0, [x1, #160]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x3dc02c20 // ldr q0, [x1, #176]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x3dc03020 // ldr q0, [x1, #192]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f508 // fmax v8.4s, v8.4s, v2.4s
+	WORD $0x3dc03420 // ldr q0, [x1, #208]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f529 // fmax v9.4s, v9.4s, v2.4s
+	WORD $0x3dc03820 // ldr q0, [x1, #224]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x3dc03c20 // ldr q0, [x1, #240]
+	WORD $0x4e20e401 // fcmeq v1.4s, v0.4s, v0.4s
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x6ea11c02 // bit v2.16b, v0.16b, v1.16b
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x4e2af508 // fmax v8.4s, v8.4s, v10.4s
+	WORD $0x4e2bf529 // fmax v9.4s, v9.4s, v11.4s
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0x6e084109 // ext v9.16b, v8.16b, v8.16b, #8
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0x4e0c0509 // dup v9.4s, v8.s[1]
+	WORD $0x4e29f508 // fmax v8.4s, v8.4s, v9.4s
+	WORD $0xbd000008 // str s8, [x0]
+	ADD $4, R0
+	ADD $256, R1
+	SUBS $1, R3
+	BNE loop14
+	RET 
+
+// func blockSumExpNEON(dst, a unsafe.Pointer, n int, shift, scale, least float64)
+TEXT ·blockSumExpNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD n+16(FP), R3
+	FMOVD shift+24(FP), F11
+	WORD $0x4e08056b // dup v11.2d, v11.d[0]
+	FMOVD scale+32(FP), F12
+	WORD $0x4e08058c // dup v12.2d, v12.d[0]
+	FMOVD least+40(FP), F13
+	WORD $0x4e0805ad // dup v13.2d, v13.d[0]
+	MOVD $0x3ff71547652b82fe, R25
+	WORD $0x4e080f2e // dup v14.2d, x25
+	MOVD $0x4338000000000000, R25
+	WORD $0x4e080f2f // dup v15.2d, x25
+	MOVD $0x3fe62e4200000000, R25
+	WORD $0x4e080f30 // dup v16.2d, x25
+	MOVD $0x3e9fdf473de00000, R25
+	WORD $0x4e080f31 // dup v17.2d, x25
+	MOVD $0x3ff0000000000000, R25
+	WORD $0x4e080f32 // dup v18.2d, x25
+	MOVD $0x3ff0000000000000, R25
+	WORD $0x4e080f33 // dup v19.2d, x25
+	MOVD $0x3fe0000000000000, R25
+	WORD $0x4e080f34 // dup v20.2d, x25
+	MOVD $0x3fc5555555555555, R25
+	WORD $0x4e080f35 // dup v21.2d, x25
+	MOVD $0x3fa5555555555555, R25
+	WORD $0x4e080f36 // dup v22.2d, x25
+	MOVD $0x3f81111111111111, R25
+	WORD $0x4e080f37 // dup v23.2d, x25
+	MOVD $0x3f56c16c16c16c17, R25
+	WORD $0x4e080f38 // dup v24.2d, x25
+	MOVD $0x3f2a01a01a01a01a, R25
+	WORD $0x4e080f39 // dup v25.2d, x25
+	MOVD $0x3efa01a01a01a01a, R25
+	WORD $0x4e080f3a // dup v26.2d, x25
+	MOVD $0x3ec71de3a556c734, R25
+	WORD $0x4e080f3b // dup v27.2d, x25
+	MOVD $0x3e927e4fb7789f5c, R25
+	WORD $0x4e080f3c // dup v28.2d, x25
+loop15:
+	WORD $0x4f00e409 // movi v9.16b, #0
+	WORD $0x4f00e40a // movi v10.16b, #0
+	MOVD $256, R4
+loop16:
+	WORD $0x3dc00028 // ldr q8, [x1]
+	WORD $0x0e617900 // fcvtl v0.2d, v8.2s
+	WORD $0x4eebd400 // fsub v0.2d, v0.2d, v11.2d
+	WORD $0x6e6cdc00 // fmul v0.2d, v0.2d, v12.2d
+	WORD $0x6e6de401 // fcmge v1.2d, v0.2d, v13.2d
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x4e6ecc02 // fmla v2.2d, v0.2d, v14.2d
+	WORD $0x4eefd443 // fsub v3.2d, v2.2d, v15.2d
+	WORD $0x4ef0cc60 // fmls v0.2d, v3.2d, v16.2d
+	WORD $0x4ef1cc60 // fmls v0.2d, v3.2d, v17.2d
+	WORD $0x4ebb1f65 // mov v5.16b, v27.16b
+	WORD $0x4e60cf85 // fmla v5.2d, v28.2d, v0.2d
+	WORD $0x4eba1f44 // mov v4.16b, v26.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb91f25 // mov v5.16b, v25.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb81f04 // mov v4.16b, v24.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb71ee5 // mov v5.16b, v23.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb61ec4 // mov v4.16b, v22.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb51ea5 // mov v5.16b, v21.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb41e84 // mov v4.16b, v20.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb31e65 // mov v5.16b, v19.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb21e44 // mov v4.16b, v18.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4f745442 // shl v2.2d, v2.2d, #52
+	WORD $0x4ee28484 // add v4.2d, v4.2d, v2.2d
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4e64d529 // fadd v9.2d, v9.2d, v4.2d
+	WORD $0x4e617900 // fcvtl2 v0.2d, v8.4s
+	WORD $0x4eebd400 // fsub v0.2d, v0.2d, v11.2d
+	WORD $0x6e6cdc00 // fmul v0.2d, v0.2d, v12.2d
+	WORD $0x6e6de401 // fcmge v1.2d, v0.2d, v13.2d
+	WORD $0x4eaf1de2 // mov v2.16b, v15.16b
+	WORD $0x4e6ecc02 // fmla v2.2d, v0.2d, v14.2d
+	WORD $0x4eefd443 // fsub v3.2d, v2.2d, v15.2d
+	WORD $0x4ef0cc60 // fmls v0.2d, v3.2d, v16.2d
+	WORD $0x4ef1cc60 // fmls v0.2d, v3.2d, v17.2d
+	WORD $0x4ebb1f65 // mov v5.16b, v27.16b
+	WORD $0x4e60cf85 // fmla v5.2d, v28.2d, v0.2d
+	WORD $0x4eba1f44 // mov v4.16b, v26.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb91f25 // mov v5.16b, v25.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb81f04 // mov v4.16b, v24.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb71ee5 // mov v5.16b, v23.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb61ec4 // mov v4.16b, v22.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb51ea5 // mov v5.16b, v21.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb41e84 // mov v4.16b, v20.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4eb31e65 // mov v5.16b, v19.16b
+	WORD $0x4e60cc85 // fmla v5.2d, v4.2d, v0.2d
+	WORD $0x4eb21e44 // mov v4.16b, v18.16b
+	WORD $0x4e60cca4 // fmla v4.2d, v5.2d, v0.2d
+	WORD $0x4f745442 // shl v2.2d, v2.2d, #52
+	WORD $0x4ee28484 // add v4.2d, v4.2d, v2.2d
+	WORD $0x4e211c84 // and v4.16b, v4.16b, v1.16b
+	WORD $0x4e64d54a // fadd v10.2d, v10.2d, v4.2d
+	ADD $16, R1
+	SUBS $4, R4
+	BNE loop16
+	WORD $0x4e6ad529 // fadd v9.2d, v9.2d, v10.2d
+	WORD $0x7e70d929 // faddp d9, v9.2d
+	FMOVD F9, (R0)
+	ADD $8, R0
+	SUBS $1, R3
+	BNE loop15
+	RET 

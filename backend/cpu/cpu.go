@@ -72,6 +72,10 @@ func kernels() string {
 		return "AVX-512 VNNI"
 	case "avx2":
 		return "AVX2"
+	case "neoni8mm":
+		return "NEON with I8MM"
+	case "neondot":
+		return "NEON with DotProd"
 	case "neon":
 		return "NEON"
 	case "portable":

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // neon collects the text of one file of kernels for arm64. Vectors have 16 bytes:
@@ -60,22 +59,21 @@ func generateNEON(files map[string]string) {
 	}
 }
 
-// neonFormats are those whose scales neonDecoder reads; the rest, of MLX, are decoded in Go.
-func neonFormats() []packing {
-	return slices.DeleteFunc(slices.Clone(formats), func(f packing) bool { return f.scales == "minGroup" || f.scales == "e4m3" })
-}
-
 func (a *neon) emitProducts() {
-	for _, f := range neonFormats() {
+	for _, f := range formats {
 		a.emitDecode(f)
 	}
 	for _, k := range kinds {
-		d := neonDot{neon: a, affine: k.affine, halves: k.halves}
-		if a.level == i8mm {
-			d.emitPairs("dot " + k.name)
-		} else {
-			d.emit("dot " + k.name)
-		}
+		a.emitDot(neonDot{neon: a, affine: k.affine, halves: k.halves}, k.name)
+	}
+	a.emitDot(neonDot{neon: a, affine: true, large: true}, "AffineLarge")
+}
+
+func (a *neon) emitDot(k neonDot, name string) {
+	if a.level == i8mm {
+		k.emitPairs("dot " + name)
+	} else {
+		k.emit("dot " + name)
 	}
 }
 
@@ -84,14 +82,14 @@ func (a *neon) emitFusedProducts() {
 		if rows == 2 && a.level == baseline {
 			continue // too few registers
 		}
-		for _, f := range neonFormats() {
+		for _, f := range formats {
 			a.emitFused(f, rows)
 		}
 	}
 }
 
 func (a *neon) emitFloats() {
-	for _, t := range []string{"F32", "F16", "BF16"} {
+	for _, t := range []string{"F32", "F16", "BF16", "MXFP8"} {
 		a.emitDotFloat(t)
 	}
 	a.emitQuantize()
@@ -129,8 +127,8 @@ func (a *neon) constantWord(v int, w uint32) {
 
 func (a *neon) clear(v int) { a.ins("movi v%d.16b, #0", v) }
 
-// loop emits a loop that a register counts down by a step.
-func (a *neon) loop(counter string, step int, body func()) {
+// loop emits a loop that a register counts down by a step, a number or register.
+func (a *neon) loop(counter string, step any, body func()) {
 	label := a.label("loop")
 	a.at(label)
 	body()

@@ -2,7 +2,8 @@ package main
 
 // neonDecoder emits what turns one part, four lanes, of a block of a panel into
 // registers. Codes of signed kinds become signed bytes: level-128 or code+offset-128.
-// Registers: R8 codes of the block, R9 its scales, R10 the super-block's header.
+// Registers: R8 codes of the block, R9 its scales, R10 the super-block's or
+// group's header, R11 the format's parameters.
 type neonDecoder struct {
 	*neon
 	packing
@@ -56,9 +57,12 @@ func (d *neonDecoder) setUp() {
 	d.ins("movi v%d.16b, #1", nOnes)
 }
 
+// large tells that codes go up to more than 31: as signed bytes they are 128 less.
+func (f *packing) large() bool { return f.affine && f.low+f.high > 5 }
+
 // signedOffset is what makes a code the signed byte that is multiplied.
 func (d *neonDecoder) signedOffset() byte {
-	if d.affine {
+	if d.affine && !d.large() {
 		return 0
 	}
 	return byte(d.offset - 128)
@@ -121,6 +125,36 @@ func (d *neonDecoder) loadScales(part int) {
 			times(r.m, nRaw)
 			d.ins("fneg v%d.4s, v%[1]d.4s", r.m)
 		}
+	case "e4m3":
+		// Bits eeeemmm to those of a binary16 number, which is 256 times smaller;
+		// levels are doubled.
+		d.ins("movi v%d.4s, #67, lsl #24", nTmp) // 128.0, 0x43000000
+		for i, v := range []int{nD0, nD1} {
+			d.ins("ldr s%d, [x9, #%d]", v, 16*i+4*part)
+			d.ins("sxtl v%d.8h, v%[1]d.8b", v)
+			d.ins("shl v%d.8h, v%[1]d.8h, #7", v)
+			d.ins("fcvtl v%d.4s, v%[1]d.4h", v)
+			d.ins("fmul v%d.4s, v%[1]d.4s, v%d.4s", v, nTmp)
+		}
+	case "minGroup":
+		f16, f32, done := d.label("f16"), d.label("f32"), d.label("scales")
+		d.op("MOVD", paramsScaleType, "R25")
+		d.op("CMP", 1, "R25")
+		d.op("BLT", f32)
+		d.op("BEQ", f16)
+		for i, v := range []int{nD0, nM0} {
+			d.ins("ldr d%d, [x10, #%d]", v, 32*i+8*part)
+			d.ins("shll v%d.4s, v%[1]d.4h, #16", v)
+		}
+		d.op("B", done)
+		d.at(f16)
+		half(nD0, 10, 0)
+		half(nM0, 10, 32)
+		d.op("B", done)
+		d.at(f32)
+		d.ins("ldr q%d, [x10, #%d]", nD0, 16*part)
+		d.ins("ldr q%d, [x10, #%d]", nM0, 64+16*part)
+		d.at(done)
 	default:
 		panic("scales " + d.scales)
 	}
@@ -129,7 +163,11 @@ func (d *neonDecoder) loadScales(part int) {
 // decodePart decodes all groups of a part, calling use for each with its codes in
 // a register, and leaves in nSum0 the sum of the block's weights.
 func (d *neonDecoder) decodePart(part int, use func(g, code int)) {
-	d.clear(nSum0)
+	if d.large() {
+		d.ins("movi v%d.4s, #16, lsl #8", nSum0) // 32·128
+	} else {
+		d.clear(nSum0)
+	}
 	if d.halves {
 		d.clear(nSum1)
 	}
@@ -236,25 +274,37 @@ func (d *neonDecoder) eachBlock(body func()) {
 	block := func() {
 		body()
 		d.op("ADD", d.blockBytes(), "R8")
-		d.op("ADD", d.perBlock(), "R9")
+		if n := d.perBlock(); n > 0 {
+			d.op("ADD", n, "R9")
+		}
 	}
-	if d.header() == 0 {
+	switch {
+	case d.scales == "minGroup":
+		d.loop("R14", "R24", func() {
+			d.op("MOVD", "R9", "R10")
+			d.op("MOVD", paramsScaleBytes, "R25")
+			d.op("ADD", "R25", "R9")
+			d.op("MOVD", paramsGroupBlocks, "R24")
+			d.op("MOVD", "R24", "R13")
+			d.loop("R13", 1, block)
+		})
+	case d.header() == 0:
 		d.loop("R14", 1, block)
-		return
+	default:
+		d.loop("R14", 8, func() {
+			d.op("MOVD", "R9", "R10")
+			d.op("ADD", d.header(), "R9")
+			d.op("MOVD", "$8", "R13")
+			d.loop("R13", 1, block)
+		})
 	}
-	d.loop("R14", 8, func() {
-		d.op("MOVD", "R9", "R10")
-		d.op("ADD", d.header(), "R9")
-		d.op("MOVD", "$8", "R13")
-		d.loop("R13", 1, block)
-	})
 }
 
 // emitDecode emits the decoding of blocks to records. Register R15: records.
 func (a *neon) emitDecode(f packing) {
 	a.function("decode "+f.name, "decodes n blocks of a panel, whole super-blocks if the format has them.",
-		"codes, scales, levels unsafe.Pointer, n int, dst unsafe.Pointer", "")
-	a.load("codes", "R8", "scales", "R9", "levels", "R11", "n", "R14", "dst", "R15")
+		"codes, scales, params unsafe.Pointer, n int, dst unsafe.Pointer", "")
+	a.load("codes", "R8", "scales", "R9", "params", "R11", "n", "R14", "dst", "R15")
 	d := neonDecoder{neon: a, packing: f, zipped: a.level == i8mm}
 	d.setUp()
 	d.eachBlock(func() {

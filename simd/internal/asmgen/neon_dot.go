@@ -7,6 +7,7 @@ import "fmt"
 type neonDot struct {
 	*neon
 	affine, halves bool
+	large          bool // codes are those of packing.large
 }
 
 // neonScales are the registers with a block's scales.
@@ -37,6 +38,10 @@ func (k *neonDot) product(acc, w, x, i int, t neonScratch) {
 func (k *neonDot) finish(acc0, acc1, out, base, offset int, v neonScales, t neonScratch) {
 	const d, z, sum = actD / 4, actZ / 4, actSum / 4 // elements of s
 	k.ins("ldur q%d, [x%d, #%d]", t.s, base, offset)
+	if k.large { // they are 128 less
+		k.ins("dup v%d.4s, v%d.s[%d]", t.tmp, t.s, actZero/4)
+		k.ins("sub v%d.4s, v%[1]d.4s, v%d.4s", acc0, t.tmp)
+	}
 	k.ins("scvtf v%d.4s, v%[1]d.4s", acc0)
 	if k.halves {
 		k.ins("fmul v%d.4s, v%[1]d.4s, v%d.4s", acc0, v.d0)
@@ -175,11 +180,11 @@ func (k *neonDot) eachResult(n int, use func(r int)) {
 // R5 panels left, R6 panel, R7 what is fetched ahead.
 func (a *neon) emitFused(f packing, rows int) {
 	a.function(fmt.Sprintf("fused%d %s", rows, f.name), fmt.Sprintf("multiplies n panels with %d rows of activations.", rows),
-		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, levels unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
-	a.load("dst", "R0", "stride", "", "panel", "R6", "n", "R5", "panelBytes", "", "scaleOffset", "", "levels", "R11",
+		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
+	a.load("dst", "R0", "stride", "", "panel", "R6", "n", "R5", "panelBytes", "", "scaleOffset", "", "params", "R11",
 		"blocks", "", "x", "", "xScales", "", "step", "R4")
 	d := neonDecoder{neon: a, packing: f}
-	k := neonDot{neon: a, affine: f.affine, halves: f.halves}
+	k := neonDot{neon: a, affine: f.affine, halves: f.halves, large: f.large()}
 	d.setUp()
 	halves := 1
 	if f.halves {
@@ -204,6 +209,9 @@ func (a *neon) emitFused(f packing, rows int) {
 		}
 		d.eachBlock(func() {
 			perBlock := f.blockBytes() + f.perBlock() + f.header()/8
+			if f.scales == "minGroup" {
+				perBlock += 32 // of a group of two blocks
+			}
 			for line := 0; line < perBlock; line += 64 {
 				a.op("PRFM", mem(line, "R7"), "PLDL1KEEP")
 			}

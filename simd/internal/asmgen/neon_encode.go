@@ -33,6 +33,12 @@ var forms = map[string]form{
 	"add .4s .4s .4s":      {word: 0x4ea08400},
 	"ushr .16b .16b #":     {word: 0x6f000400, imm: rightShift(8)},
 	"shl .16b .16b #":      {word: 0x4f005400, imm: leftShift(8)},
+	"shl .8h .8h #":        {word: 0x4f005400, imm: leftShift(16)},
+	"shl .2d .2d #":        {word: 0x4f005400, imm: leftShift(64)},
+	"add .2d .2d .2d":      {word: 0x4ee08400},
+	"sub .4s .4s .4s":      {word: 0x6ea08400},
+	"smax .4s .4s .4s":     {word: 0x4ea06400},
+	"smaxv s .4s":          {word: 0x4eb0a800},
 	"shl .4s .4s #":        {word: 0x4f005400, imm: leftShift(32)},
 	"tbl .16b {.16b} .16b": {word: 0x4e000000},
 
@@ -50,8 +56,6 @@ var forms = map[string]form{
 	"zip2 .4s .4s .4s":     {word: 0x4e807800},
 	"zip1 .2d .2d .2d":     {word: 0x4ec03800},
 	"zip2 .2d .2d .2d":     {word: 0x4ec07800},
-	"trn1 .4s .4s .4s":     {word: 0x4e802800},
-	"trn2 .4s .4s .4s":     {word: 0x4e806800},
 	"ext .16b .16b .16b #": {word: 0x6e000000, imm: field(16, 11)},
 	"dup .4s w":            {word: 0x4e040c00},
 	"dup .16b w":           {word: 0x4e010c00},
@@ -60,6 +64,11 @@ var forms = map[string]form{
 	"movi .4s # lsl #24":   {word: 0x4f006400, imm: byteValue},
 	"fmov .4s #":           {word: 0x4f00f400, imm: byteValue},
 	"sxtl .8h .8b":         {word: 0x0f08a400},
+	"sxtl2 .8h .16b":       {word: 0x4f08a400},
+	"sxtl2 .4s .8h":        {word: 0x4f10a400},
+	"movi .4s # lsl #8":    {word: 0x4f002400, imm: byteValue},
+	"dup .2d x":            {word: 0x4e080c00},
+	"dup .2d .d[]":         {word: 0x4e080400, imm: field(2, 20)},
 	"sxtl .4s .4h":         {word: 0x0f10a400},
 	"uxtl .8h .8b":         {word: 0x2f08a400},
 	"uxtl .4s .4h":         {word: 0x2f10a400},
@@ -72,6 +81,16 @@ var forms = map[string]form{
 
 	"scvtf .4s .4s":     {word: 0x4e21d800},
 	"scvtf .2s .2s #":   {word: 0x0f00e400, imm: rightShift(32)}, // fixed point
+	"fcvtl .2d .2s":     {word: 0x0e617800},
+	"fcvtl2 .2d .4s":    {word: 0x4e617800},
+	"fadd .2d .2d .2d":  {word: 0x4e60d400},
+	"fsub .2d .2d .2d":  {word: 0x4ee0d400},
+	"fmul .2d .2d .2d":  {word: 0x6e60dc00},
+	"fmla .2d .2d .2d":  {word: 0x4e60cc00},
+	"fmls .2d .2d .2d":  {word: 0x4ee0cc00},
+	"fcmge .2d .2d .2d": {word: 0x6e60e400},
+	"fcmeq .4s .4s .4s": {word: 0x4e20e400},
+	"faddp d .2d":       {word: 0x7e70d800},
 	"fcvtns .4s .4s":    {word: 0x4e21a800},
 	"fcvtl .4s .4h":     {word: 0x0e217800},
 	"fcvtl2 .4s .8h":    {word: 0x4e217800},
@@ -97,8 +116,9 @@ var forms = map[string]form{
 	"ldr s []":         {word: 0xbd400000, imm: scaled(4)},
 	"str q []":         {word: 0x3d800000, imm: scaled(16)},
 	"str s []":         {word: 0xbd000000, imm: scaled(4)},
+	"str h []":         {word: 0x7d000000, imm: scaled(2)},
+	"ld1r {.8h} []":    {word: 0x4d40c400, imm: nothing},
 	"ldur q []":        {word: 0x3cc00000, imm: unscaled},
-	"ld1r {.4s} []":    {word: 0x4d40c800, imm: nothing},
 	"ld2 {.4s,.4s} []": {word: 0x4c408800, imm: nothing},
 	"st2 {.4s,.4s} []": {word: 0x4c008800, imm: nothing},
 }
@@ -144,7 +164,7 @@ var (
 	operands = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*`)
 	vector   = regexp.MustCompile(`^v(\d+)(\.\d*[bhsd])(?:\[(\d+)\])?$`)
 	list     = regexp.MustCompile(`^\{v(\d+)(\.\w+)((?:, v\d+\.\w+)*)\}$`)
-	scalar   = regexp.MustCompile(`^([qdshw])(\d+)$`)
+	scalar   = regexp.MustCompile(`^([qdshwx])(\d+)$`)
 	address  = regexp.MustCompile(`^\[x(\d+)(?:, #(-?\d+))?\]$`)
 	listed   = regexp.MustCompile(`v\d+`)
 )
@@ -228,7 +248,7 @@ func operand(o string) (shape string, reg, value int, err error) {
 		}
 		return "#", -1, number(v), err
 	}
-	if o == "lsl #24" {
+	if o == "lsl #8" || o == "lsl #24" {
 		return o, -1, 0, nil
 	}
 	return "", -1, 0, fmt.Errorf("operand %q", o)

@@ -37,7 +37,7 @@ func TestEncodeErrors(t *testing.T) {
 		"", "fmla", "fmla v0.4s, v1.4s", "fmla v0.4s, v1.4s, v32.4s", "fmla v0.8h, v1.8h, v2.8h",
 		"fmla v0.4s, v1.4s, v2.s[4]", "ldr q0, [x1, #8]", "ldr q0, [x1, #65536]", "ldr q0, [x1, #-16]",
 		"ldur q0, [x1, #256]", "ushr v0.16b, v0.16b, #9", "shl v0.16b, v0.16b, #8", "ldr q0, (x1)", "movi v0.16b, #256",
-		"movi v0.16b, #x", "movi v0.4s, #1, lsl #8",
+		"movi v0.16b, #x", "movi v0.4s, #1, lsl #16",
 	} {
 		if word, err := encode(text); err == nil {
 			t.Errorf("%q became %08x", text, word)

@@ -7,16 +7,26 @@ func (a *neon) emitDotFloat(typ string) {
 	a.function("dotFloat "+typ, "is dotFloatPortable for one type.",
 		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, panelBytes, panels, chunks int, x unsafe.Pointer, step uintptr, rows int", "")
 	a.load("dst", "R0", "stride", "R1", "panel", "", "panelBytes", "R3", "panels", "", "chunks", "", "x", "R2", "step", "R4", "rows", "R5")
+	a.floatProducts(typ, argument("panel", 16), argument("panels", 32), argument("chunks", 40))
+	a.ret()
+}
+
+// floatProducts multiplies panels of R3 bytes with the R5 rows from R2 on, R4 bytes
+// from chunk to chunk, and puts results at R0, R1 bytes from row to row.
+func (a *neon) floatProducts(typ, panel, panels, chunks string) {
+	if typ == "MXFP8" {
+		a.constantWord(4, 0xbfffbfff)
+	}
 	a.eachRowCount("R5", []int{4, 3, 2, 1}, func(rows int) {
 		a.op("MOVD", "R0", "R6")
-		a.op("MOVD", argument("panel", 16), "R7")
-		a.op("MOVD", argument("panels", 32), "R8")
+		a.op("MOVD", panel, "R7")
+		a.op("MOVD", panels, "R8")
 		counts := []int{1}
-		if rows <= 2 { // one panel's four sums a row are too few to hide an addition's latency
+		if rows <= 2 && typ != "MXFP8" { // one panel's four sums a row are too few to hide an addition's latency
 			counts = []int{2, 1}
 		}
 		a.eachRowCount("R8", counts, func(panels int) {
-			a.floatProduct(typ, rows, panels)
+			a.floatProduct(typ, rows, panels, chunks)
 			a.op("ADD", 64*panels, "R6")
 			for range panels {
 				a.op("ADD", "R3", "R7")
@@ -27,17 +37,20 @@ func (a *neon) emitDotFloat(typ string) {
 			a.op("ADD", "R1", "R0")
 		}
 	})
-	a.ret()
 }
 
 // floatProduct multiplies panels with rows. Registers: R9 and R10 weights, R11
 // activations, R12 chunks left.
-func (a *neon) floatProduct(typ string, rows, panels int) {
+func (a *neon) floatProduct(typ string, rows, panels int, chunks string) {
 	const x = 8
 	out := func(r, p, part int) int { return 12 + (r*panels+p)*parts + part }
 	size := 2
-	if typ == "F32" {
+	each, codes := 1, 0 // chunks at a time, and what precedes their codes
+	switch typ {
+	case "F32":
 		size = 4
+	case "MXFP8":
+		size, each, codes = 1, 2, 32
 	}
 	for r := range rows {
 		for p := range panels {
@@ -51,16 +64,25 @@ func (a *neon) floatProduct(typ string, rows, panels int) {
 		a.op("ADD", "R3", "R7", "R10")
 	}
 	a.op("MOVD", "R2", "R11")
-	a.op("MOVD", argument("chunks", 40), "R12")
-	a.loop("R12", 1, func() {
-		for c := range 16 {
+	a.op("MOVD", chunks, "R12")
+	a.loop("R12", each, func() {
+		if codes > 0 {
+			for part := range parts {
+				a.ins("ldr d%d, [x9, #%d]", floatScale+part, 8*part)
+				a.ins("shll v%d.4s, v%[1]d.4h, #16", floatScale+part)
+			}
+		}
+		for c := range 16 * each {
+			if c == 16 {
+				a.op("ADD", "R4", "R11")
+			}
 			if c%4 == 0 {
 				for r := range rows {
-					a.ins("ldr q%d, [x11, #%d]", x+r, 64*r+4*c)
+					a.ins("ldr q%d, [x11, #%d]", x+r, 64*r+4*(c%16))
 				}
 			}
 			for p := range panels {
-				a.loadWeights(typ, parts*p, 9+p, 16*c*size)
+				a.loadWeights(typ, parts*p, 9+p, codes+16*c*size)
 			}
 			for r := range rows {
 				for p := range panels {
@@ -71,7 +93,7 @@ func (a *neon) floatProduct(typ string, rows, panels int) {
 			}
 		}
 		for p := range panels {
-			a.op("ADD", 16*16*size, []string{"R9", "R10"}[p])
+			a.op("ADD", codes+16*16*size*each, []string{"R9", "R10"}[p])
 		}
 		a.op("ADD", "R4", "R11")
 	})
@@ -88,11 +110,32 @@ func (a *neon) floatProduct(typ string, rows, panels int) {
 	}
 }
 
+// floatScale is the first register with the scales of a block of MXFP8.
+const floatScale = 28
+
 // loadWeights widens 16 weights to float32.
 func (a *neon) loadWeights(typ string, v, base, offset int) {
-	if typ == "F32" {
+	switch typ {
+	case "F32":
 		for part := range parts {
 			a.ins("ldr q%d, [x%d, #%d]", v+part, base, offset+partBytes*part)
+		}
+		return
+	case "MXFP8":
+		// Bits seeeemmm to those of binary16: the sign, by which they are extended,
+		// a 0, the rest, and seven of 0.
+		a.ins("ldr q%d, [x%d, #%d]", v+3, base, offset)
+		a.ins("sxtl v%d.8h, v%d.8b", v+1, v+3)
+		a.ins("sxtl2 v%d.8h, v%[1]d.16b", v+3)
+		for i := 0; i < parts; i += 2 {
+			half := v + i + 1
+			a.ins("shl v%d.8h, v%[1]d.8h, #7", half)
+			a.ins("and v%d.16b, v%[1]d.16b, v4.16b", half)
+			a.ins("fcvtl v%d.4s, v%d.4h", v+i, half)
+			a.ins("fcvtl2 v%d.4s, v%[1]d.8h", half)
+		}
+		for part := range parts {
+			a.ins("fmul v%d.4s, v%[1]d.4s, v%d.4s", v+part, floatScale+part)
 		}
 		return
 	}
@@ -149,14 +192,7 @@ func (a *neon) emitQuantize() {
 			a.ins("fmul v%d.4s, v%[1]d.4s, v19.s[0]", i)
 			a.ins("fcvtns v%d.4s, v%[1]d.4s", i)
 		}
-		for i := 0; i < 8; i += 2 {
-			a.ins("sqxtn v%d.4h, v%[1]d.4s", i)
-			a.ins("sqxtn2 v%d.8h, v%d.4s", i, i+1)
-		}
-		for i := 0; i < 8; i += 4 {
-			a.ins("sqxtn v%d.8b, v%[1]d.8h", i)
-			a.ins("sqxtn2 v%d.16b, v%d.8h", i, i+2)
-		}
+		a.narrow()
 		for i := range 2 {
 			a.ins("str q%d, [x2, #%d]", 4*i, 16*i)
 			a.ins("saddlv h%d, v%d.16b", 21+i, 4*i)

@@ -49,6 +49,8 @@ func (a *neon) emitVectors() {
 	})
 	a.emitRotate()
 	a.emitHalves()
+	a.emitBlockMax()
+	a.emitBlockSumExp()
 }
 
 // Registers of exp's constants.
@@ -193,15 +195,21 @@ func (a *neon) reduction(name, doc, combine string, start uint32, second, scalar
 			a.advance("R1")
 		}
 	})
-	a.ins("%s v8.4s, v8.4s, v10.4s", combine)
-	a.ins("%s v9.4s, v9.4s, v11.4s", combine)
-	a.ins("%s v8.4s, v8.4s, v9.4s", combine)
-	a.ins("ext v9.16b, v8.16b, v8.16b, #8")
-	a.ins("%s v8.4s, v8.4s, v9.4s", combine)
-	a.ins("dup v9.4s, v8.s[1]")
-	a.ins("%s v8.4s, v8.4s, v9.4s", combine)
+	a.combine(combine)
 	a.op("FMOVS", "F8", argument("ret", result))
 	a.ret()
+}
+
+// combine combines the 16 lanes of v8 to v11 pairwise, as sumLanes does, to the
+// first of v8.
+func (a *neon) combine(name string) {
+	a.ins("%s v8.4s, v8.4s, v10.4s", name)
+	a.ins("%s v9.4s, v9.4s, v11.4s", name)
+	a.ins("%s v8.4s, v8.4s, v9.4s", name)
+	a.ins("ext v9.16b, v8.16b, v8.16b, #8")
+	a.ins("%s v8.4s, v8.4s, v9.4s", name)
+	a.ins("dup v9.4s, v8.s[1]")
+	a.ins("%s v8.4s, v8.4s, v9.4s", name)
 }
 
 // emitRotate emits rotations of n pairs.
