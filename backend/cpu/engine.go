@@ -209,7 +209,6 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 	if len(b.Spans) == 0 {
 		return nil
 	}
-	e.step.begin()
 	if err := e.kv.Lay(&e.step.Rows, b, paging.Limits{Vocab: e.config.Vocab, MaxBatch: e.maxBatch}); err != nil {
 		return fmt.Errorf("run a batch of %d spans: %w", len(b.Spans), err)
 	}
@@ -239,15 +238,10 @@ func (e *Engine) forward(ctx context.Context, b *backend.Batch) (err error) {
 	}()
 	s := &e.step
 	e.kv.Prepare(&s.Rows)
-	logits, ok := s.view(e.model.Forward(s))
-	if !ok {
-		return fmt.Errorf("%w: %w", backend.ErrEngineFailed, s.err)
+	logits, err := s.write(e.model)
+	if err != nil {
+		return fmt.Errorf("%w: %w", backend.ErrEngineFailed, err)
 	}
-	if s.set(logits) != wantedRows || logits.cols != e.config.Vocab {
-		return fmt.Errorf("%w: %w: it returned [%d, %d], expected logits [%d, %d]", backend.ErrEngineFailed, errModel, logits.rows, logits.cols, len(s.Logits), e.config.Vocab)
-	}
-	s.buffers[logits.buffer].last = len(s.phases) // the logits outlive the step
-	s.plan()
 	if err := s.compute(ctx, e.pool); err != nil {
 		return err
 	}

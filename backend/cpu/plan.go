@@ -99,8 +99,13 @@ func (s *step) addLinear(o op) {
 func (s *step) addAttend(o op) {
 	p := s.addPhase(phaseAttend, allRows)
 	s.add(p, o)
+	p.units = s.attendUnits(&o)
+}
+
+// attendUnits is the number of units of an attention over the batch.
+func (s *step) attendUnits(o *op) int {
 	s.splitAttention(o.queryRowGroup)
-	p.units = len(s.units) * o.attention.KVHeads
+	return len(s.units) * o.attention.KVHeads
 }
 
 // plan places the buffers in the slab and decides which phases are serial.

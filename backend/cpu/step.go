@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/inferflux/inferflux/backend/paging"
+	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/nn"
 	"github.com/inferflux/inferflux/simd"
 )
@@ -18,6 +19,9 @@ import (
 //   - plan (plan.go) gives each intermediate result a place in one slab of
 //     memory, reused as soon as nobody needs what lies there;
 //   - the threads compute them (compute.go).
+//
+// What is written down depends on the batch's shape alone, so a step like the one
+// before is only computed.
 //
 // Operations that treat every row on its own follow one another in one phase
 // without a barrier; only matrix products and attention, which are split in
@@ -32,7 +36,9 @@ type step struct {
 	buffers []buffer
 	acts    []*activations // by number of columns
 	ropes   []*ropeTable
-	err     error // of an operation: the model asked for what can't be
+	err     error      // of an operation: the model asked for what can't be
+	written batchShape // of the batch that ops and phases are for; zero if they aren't complete
+	logits  view
 
 	slab []float32
 
@@ -112,6 +118,33 @@ type ropeTable struct {
 	cos, sin []float32
 }
 
+// batchShape is all of a batch that its operations depend on: the numbers of its rows and
+// of those whose logits are wanted.
+type batchShape struct{ rows, wanted int }
+
+// write has the model write the step down and plans it, unless the last step was
+// alike. It returns where the logits will be.
+func (s *step) write(m model.Model) (view, error) {
+	now := batchShape{s.rows(allRows), s.rows(wantedRows)}
+	if now == s.written {
+		s.rewind()
+		return s.logits, s.err
+	}
+	s.written = batchShape{}
+	s.begin()
+	logits, ok := s.view(m.Forward(s))
+	if !ok {
+		return view{}, s.err
+	}
+	if s.set(logits) != wantedRows || logits.cols != s.e.config.Vocab {
+		return view{}, fmt.Errorf("%w: it returned [%d, %d], expected logits [%d, %d]", errModel, logits.rows, logits.cols, now.wanted, s.e.config.Vocab)
+	}
+	s.buffers[logits.buffer].last = len(s.phases) // the logits outlive the step
+	s.plan()
+	s.written, s.logits = now, logits
+	return logits, nil
+}
+
 // begin forgets the last step.
 func (s *step) begin() {
 	s.ops, s.phases, s.buffers = s.ops[:0], s.phases[:0], s.buffers[:0]
@@ -122,6 +155,19 @@ func (s *step) begin() {
 		r.ready = false
 	}
 	s.err, s.group = nil, 0
+}
+
+// rewind makes the step that was written down ready to be computed again. Only how
+// attention is split depends on more than the batch's shape.
+func (s *step) rewind() {
+	s.group = 0
+	for i := range s.phases {
+		p := &s.phases[i]
+		p.next.Store(0)
+		if p.kind == phaseAttend {
+			p.units = s.attendUnits(&s.ops[p.from])
+		}
+	}
 }
 
 var errModel = errors.New("the model's operations don't fit together")
