@@ -28,8 +28,9 @@ func TestContract(t *testing.T) {
 	for _, name := range []string{"llama-gqa-tied", "mistral-window"} {
 		for _, o := range []backend.LoadOptions{
 			{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048}, {Threads: 1, KVType: "f32", Context: 200}, {Threads: 2, KVType: "q8_0", KVTokens: 2048},
+			{Threads: 2, KVTokens: 2048, Repack: "never"},
 		} {
-			t.Run(fmt.Sprintf("%s/%d threads/kv %s", name, o.Threads, cmp.Or(o.KVType, "auto")), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d threads/kv %s/repack %s", name, o.Threads, cmp.Or(o.KVType, "auto"), cmp.Or(o.Repack, "auto")), func(t *testing.T) {
 				testContract(t, func(t testing.TB) checkpoint.Checkpoint { return modeltest.Open(t, name+".gguf") }, o)
 			})
 		}

@@ -15,7 +15,6 @@ package cpu
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 	"runtime/debug"
 
@@ -94,16 +93,17 @@ func version() string {
 }
 
 // defaultThreads is one per physical core that the process may use: two hardware
-// threads of a core share the units that the kernels keep busy. A quota on CPU time
-// is rounded up, for the part of a thread that it leaves is work done; Go's own
-// GOMAXPROCS, which is never less than 2 then, doesn't look at the groups above.
+// threads of a core share the units that the kernels keep busy. Go's own GOMAXPROCS
+// knows the CPU quota of the process's control group, but not of those above, and is
+// never less than 2 for it. A thread for a fraction of a core pays from about a
+// quarter on: below that it costs more, in waiting while it may not run, than it does.
 func defaultThreads() int {
 	n := runtime.GOMAXPROCS(0)
 	if cores := host.PhysicalCores(); cores > 0 {
 		n = min(n, cores)
 	}
 	if limit := host.CPULimit(); limit > 0 {
-		n = min(n, int(math.Ceil(limit)))
+		n = min(n, int(limit+0.75))
 	}
 	return max(n, 1)
 }

@@ -137,7 +137,7 @@ func TestNoAllocation(t *testing.T) {
 func TestLoadOptions(t *testing.T) {
 	c := openQuantized(t)
 	for _, o := range []backend.LoadOptions{
-		{Threads: -1}, {Threads: 1 << 20}, {MaxBatchTokens: -1}, {MaxBatchTokens: 1 << 30}, {KVType: "q8"},
+		{Threads: -1}, {Threads: 1 << 20}, {MaxBatchTokens: -1}, {MaxBatchTokens: 1 << 30}, {KVType: "q8"}, {Repack: "always"},
 		{Context: -1}, {Context: 513}, {KVTokens: -1}, {KVTokens: 100, Context: 200}, {KVTokens: 1 << 40},
 	} {
 		if e, err := (cpu.Backend{}).Load(t.Context(), c, o); err == nil {
