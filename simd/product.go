@@ -41,11 +41,12 @@ func (m *Matrix) Mul(dst []float32, dstStride int, a *Activations, r0, r1, p0, p
 		if q0 >= q1 {
 			continue
 		}
-		if s.data == nil {
+		switch {
+		case s.data == nil:
 			s.mulStored(dst, dstStride, a, r0, r1, q0, q1, sc)
-		} else if s.format == nil {
+		case s.format == nil:
 			s.mulFloat(dst, dstStride, a, r0, r1, q0, q1, sc)
-		} else {
+		default:
 			s.mulInt(dst, dstStride, a, r0, r1, q0, q1, sc)
 		}
 	}
