@@ -113,7 +113,7 @@ type Backend struct {
 	WiredLimit Size `key:"wired_limit" default:"0" range:"0..1024TiB" for:"mlx"`
 	// The largest number of a prompt's tokens that are computed in one pass. 0 lets the backend choose. For mlx.
 	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536" for:"mlx"`
-	// The number of threads. 0 means one for each physical core that the process may use, within the CPU limit of its control group. For cpu.
+	// The number of threads. 0 means one for each physical core that the process may use, within the CPU quota of its control group. For cpu.
 	Threads int `key:"threads" default:"0" range:"0..1024" for:"cpu"`
 	// Whether weights are copied into the layout of the kernels. auto does so unless the copy doesn't fit into memory, and gives the file's pages back. never computes from the mapped file, which is shared and ready at once, and packs what each product needs: prompts are a little slower, answers much. For cpu.
 	Repack string `key:"repack" default:"auto" enum:"auto,never" for:"cpu"`

@@ -95,15 +95,16 @@ func version() string {
 // defaultThreads is one per physical core that the process may use: two hardware
 // threads of a core share the units that the kernels keep busy. Go's own GOMAXPROCS
 // knows the CPU quota of the process's control group, but not of those above, and is
-// never less than 2 for it. A thread for a fraction of a core pays from about a
-// quarter on: below that it costs more, in waiting while it may not run, than it does.
+// never less than 2 for it. A quota is rounded down: one thread more uses it up before
+// its period is over, and then all stand still (with 1.5 cores SmolLM2-135M generates
+// 180 tokens/s on one thread and 125 on two).
 func defaultThreads() int {
 	n := runtime.GOMAXPROCS(0)
 	if cores := host.PhysicalCores(); cores > 0 {
 		n = min(n, cores)
 	}
 	if limit := host.CPULimit(); limit > 0 {
-		n = min(n, int(limit+0.75))
+		n = min(n, int(limit))
 	}
 	return max(n, 1)
 }
