@@ -35,7 +35,8 @@
 //	Σ w·x = dw·dx·Σ qw·qx + m·(dx·Σ qx) + z·(dw·Σ qw + 32·m)
 //
 // in which only the first sum needs all the columns, and it is exact in integers.
-// Floating-point weights (F32, F16, BF16) multiply float32 activations.
+// Floating-point weights (F32, F16, BF16, and MLX's 8-bit floats with a scale for
+// each 32) multiply float32 activations.
 //
 // # Same bits, whatever the company
 //
@@ -56,7 +57,9 @@
 // Write how the type's blocks become integer codes and scales (type_*.go), and
 // name its code width, scale layout and levels in the table of formats. If it is a
 // new combination of these, add it to the list in internal/asmgen too and run
-// `go generate ./simd`. Types without a format are multiplied as float32.
+// `go generate ./simd`. What kernels needn't be generated for, such as levels, or the
+// size of the groups that share a scale and its type, they are given as parameters.
+// Types without a format are multiplied as float32.
 package simd
 
 import (
