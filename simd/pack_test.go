@@ -37,12 +37,12 @@ func TestPackedLayout(t *testing.T) {
 // TestStoredMultipliesAlike: a matrix that isn't packed gives the same bits.
 func TestStoredMultipliesAlike(t *testing.T) {
 	forTiers(t, func(t *testing.T) {
-		for _, typ := range allTypes {
-			rng := rand.New(rand.NewPCG(22, uint64(typ)))
+		for _, e := range allEncodings {
+			rng := rand.New(rand.NewPCG(22, uint64(e.typ)))
 			const cols = 512
 			// Parts that end within a panel, and one of another type.
 			parts := []tensor.Tensor{
-				randomTensor(rng, typ, 70, cols), randomTensor(rng, typ, 35, cols), randomTensor(rng, tensor.F16, 18, cols),
+				e.random(rng, 70, cols), e.random(rng, 35, cols), randomTensor(rng, tensor.F16, 18, cols),
 			}
 			packed, err := simd.PackParts(parts...)
 			if err != nil {
@@ -53,14 +53,14 @@ func TestStoredMultipliesAlike(t *testing.T) {
 				t.Fatal(err)
 			}
 			if stored.Bytes() != packed.Bytes() || stored.Panels() != packed.Panels() {
-				t.Fatalf("%s: %d bytes in %d panels, packed %d in %d", typ, stored.Bytes(), stored.Panels(), packed.Bytes(), packed.Panels())
+				t.Fatalf("%s: %d bytes in %d panels, packed %d in %d", e, stored.Bytes(), stored.Panels(), packed.Bytes(), packed.Panels())
 			}
 			for _, n := range []int{1, 3, 8, 40} {
 				x := randomVector(rng, n*cols)
 				_, want := product(packed, x, n)
 				_, got := product(stored, x, n)
 				if !slices.Equal(got, want) {
-					t.Fatalf("%s: a product with %d rows differs", typ, n)
+					t.Fatalf("%s: a product with %d rows differs", e, n)
 				}
 			}
 			want, got := make([]float32, cols), make([]float32, cols)
@@ -68,7 +68,7 @@ func TestStoredMultipliesAlike(t *testing.T) {
 				packed.Row(want, i)
 				stored.Row(got, i)
 				if !slices.Equal(got, want) {
-					t.Fatalf("%s: row %d differs", typ, i)
+					t.Fatalf("%s: row %d differs", e, i)
 				}
 			}
 		}
