@@ -9,13 +9,15 @@ import "unsafe"
 // kernelSet has the assembly kernels of a tier. What they do is described where
 // the portable form is; their arguments aren't checked.
 type kernelSet struct {
-	records                        recordForm
-	decode                         [numKernels]decodeKernel      // may be nil
-	fused1, fused2, fused4, fused8 [numKernels]fusedKernel       // by rows; may be nil
-	dot                            [numKinds]dotKernel           // by kind
-	dotFloat                       [numFloatTypes]dotFloatKernel // by floatType
-	quantize                       func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
-	tiles                          [2]tilesKernel // by kind
+	records recordForm
+	decode  [numKernels]decodeKernel // may be nil
+	// by rows; may be nil
+	fused1, fused2, fused3, fused4, fused5, fused6, fused7, fused8 [numKernels]fusedKernel
+
+	dot      [numKinds]dotKernel           // by kind
+	dotFloat [numFloatTypes]dotFloatKernel // by floatType
+	quantize func(x unsafe.Pointer, n int, codes, scales unsafe.Pointer, step uintptr)
+	tiles    [2]tilesKernel // by kind
 
 	add, siluMul, geluTanhMul mapKernel
 	addScaled, scale          func(dst, a unsafe.Pointer, n int, s float32)
@@ -65,10 +67,10 @@ const (
 
 func (k *kernelSet) tier(name string) *tier {
 	return &tier{
-		name:    name,
-		records: k.records,
-		decode:  k.decodeBlocks,
-		fused:   k.mulFused,
+		name:     name,
+		records:  k.records,
+		decode:   k.decodeBlocks,
+		mulFused: k.mulFused,
 		dot: func(kd kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool) {
 			_ = dst[(rows-1)*stride+panelRows-1]
 			begin := 0
@@ -109,25 +111,37 @@ func (k *kernelSet) decodeBlocks(s *segment, p, b0, n int, dst []record) {
 		unsafe.Pointer(f.params), n, unsafe.Pointer(&dst[0]))
 }
 
-// mulFused is tier.fused, for 1, 2, 4 and with some formats 8 rows.
-func (k *kernelSet) mulFused(s *segment, dst []float32, stride int, act actTile, rows, p0, p1 int) bool {
-	var kernel fusedKernel
-	switch id := s.format.kernel; rows {
-	case 1:
-		kernel = k.fused1[id]
-	case 2:
-		kernel = k.fused2[id]
-	case 4:
-		kernel = k.fused4[id]
-	case 8:
-		kernel = k.fused8[id]
+// mulFused is tier.mulFused. Reading and decoding a panel a second time, from the
+// second level of cache, costs less than storing what was decoded.
+func (k *kernelSet) mulFused(s *segment, dst []float32, stride int, a *Activations, r0, r1, p0, p1 int) bool {
+	kernels := [...]*[numKernels]fusedKernel{&k.fused1, &k.fused2, &k.fused3, &k.fused4, &k.fused5, &k.fused6, &k.fused7, &k.fused8}
+	id := s.format.kernel
+	most := len(kernels) // rows at a time
+	limit := 2 * most
+	for most > 0 && kernels[most-1][id] == nil {
+		most--
+		limit = most // slower formats aren't worth decoding twice
 	}
-	if kernel == nil {
+	if r1-r0 > limit {
 		return false
 	}
-	_ = dst[(rows-1)*stride+p1*panelRows-1]
-	kernel(unsafe.Pointer(&dst[p0*panelRows]), uintptr(4*stride), unsafe.Pointer(&s.panel(p0)[0]), p1-p0, s.panelBytes, s.scaleOffset,
-		unsafe.Pointer(s.format.params), act.blocks, act.codes, act.scales, act.step)
+	panels := p1 - p0
+	if r1-r0 > most || r0%a.intRows+r1-r0 > a.intRows {
+		panels = 1
+	}
+	_ = dst[(r1-1)*stride+s.row0+p1*panelRows-1] // kernels don't check
+	for p := p0; p < p1; p += panels {
+		for r := r0; r < r1; {
+			rows := min(r1-r, a.intRows-r%a.intRows)
+			if rows > most {
+				rows = (rows + 1) / 2
+			}
+			x := a.intTile(r, 0)
+			kernels[rows-1][id](unsafe.Pointer(&dst[r*stride+s.row0+p*panelRows]), uintptr(4*stride), unsafe.Pointer(&s.panel(p)[0]), panels, s.panelBytes, s.scaleOffset,
+				unsafe.Pointer(s.format.params), x.blocks, x.codes, x.scales, x.step)
+			r += rows
+		}
+	}
 	return true
 }
 

@@ -55,11 +55,8 @@ func (m *Matrix) Mul(dst []float32, dstStride int, a *Activations, r0, r1, p0, p
 
 // mulInt is Mul for the segment's own panels p0 to p1, quantized weights.
 func (s *segment) mulInt(dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) {
-	if rows := r1 - r0; active.fused != nil && r0%a.intRows+rows <= a.intRows {
-		whole := min(p1, s.rows/panelRows)
-		if whole > p0 && active.fused(s, dst[r0*stride+s.row0:], stride, a.intTile(r0, 0), rows, p0, whole) {
-			p0 = whole
-		}
+	if whole := min(p1, s.rows/panelRows); whole > p0 && active.mulFused != nil && active.mulFused(s, dst, stride, a, r0, r1, p0, whole) {
+		p0 = whole
 	}
 	if active.mulTiles != nil && p0 < p1 && active.mulTiles(s, dst, stride, a, r0, r1, p0, p1, sc) {
 		return

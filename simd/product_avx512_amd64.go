@@ -304,6 +304,106 @@ func fused2MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //go:noescape
 func fused2MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
+// fused3Q4_0AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q4_1AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q5_0AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q5_1AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q8_0AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q2_KAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q3_KAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q4_KAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q5_KAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3Q6_KAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3IQ4_NLAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3IQ4_XSAVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MXFP4AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3NVFP4AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX2AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX3AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX4AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX5AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX6AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused3MLX8AVX512 multiplies n panels with 3 rows of activations.
+//
+//go:noescape
+func fused3MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
 // fused4Q4_0AVX512 multiplies n panels with 4 rows of activations.
 //
 //go:noescape
@@ -403,6 +503,266 @@ func fused4MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, 
 //
 //go:noescape
 func fused4MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q4_0AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q4_1AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q5_0AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q5_1AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q8_0AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q2_KAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q2_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q3_KAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q3_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q4_KAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q5_KAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5Q6_KAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5Q6_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5IQ4_NLAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5IQ4_XSAVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MXFP4AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5NVFP4AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5NVFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX2AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX3AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX4AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX5AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX6AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused5MLX8AVX512 multiplies n panels with 5 rows of activations.
+//
+//go:noescape
+func fused5MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q4_0AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q4_1AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q5_0AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q5_1AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q8_0AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q4_KAVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6Q5_KAVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6IQ4_NLAVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6IQ4_XSAVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MXFP4AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX2AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX3AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX4AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX5AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX6AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused6MLX8AVX512 multiplies n panels with 6 rows of activations.
+//
+//go:noescape
+func fused6MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q4_0AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q4_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q4_1AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q4_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q5_0AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q5_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q5_1AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q5_1AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q8_0AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q8_0AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q4_KAVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q4_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7Q5_KAVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7Q5_KAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7IQ4_NLAVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7IQ4_NLAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7IQ4_XSAVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7IQ4_XSAVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MXFP4AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MXFP4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX2AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX2AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX3AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX3AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX4AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX4AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX5AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX5AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX6AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX6AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
+
+// fused7MLX8AVX512 multiplies n panels with 7 rows of activations.
+//
+//go:noescape
+func fused7MLX8AVX512(dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr)
 
 // fused8Q4_0AVX512 multiplies n panels with 8 rows of activations.
 //

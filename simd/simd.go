@@ -81,10 +81,10 @@ type tier struct {
 	dot func(kind kind, dst []float32, stride int, recs []record, act actTile, rows int, first bool)
 	// dotFloat multiplies floating-point panels; see dotFloatPortable.
 	dotFloat func(typ floatType, dst []float32, stride int, data []byte, panelBytes int, act floatTile, rows int)
-	// fused, if set, multiplies whole panels p0 to p1 with all rows of one tile
-	// without decoding them to records first. It reports false if it isn't made
-	// for that format and number of rows.
-	fused func(s *segment, dst []float32, stride int, act actTile, rows, p0, p1 int) bool
+	// mulFused, if set, multiplies panels p0 to p1, all of 16 rows, with rows r0 to
+	// r1, if there are so few of them that decoded weights are best used once. It
+	// reports whether it did.
+	mulFused func(s *segment, dst []float32, stride int, a *Activations, r0, r1, p0, p1 int) bool
 	// mulTiles, if set, multiplies panels p0 to p1 with rows r0 to r1 without
 	// decode and dot. It reports false if these are better.
 	mulTiles func(s *segment, dst []float32, stride int, a *Activations, r0, r1, p0, p1 int, sc *scratch) bool

@@ -198,7 +198,7 @@ func (a *neon) emitFused(f packing, rows int) {
 		a.op("MOVD", "R6", "R8")
 		a.op("MOVD", argument("scaleOffset", 40), "R9")
 		a.op("ADD", "R6", "R9")
-		a.op("ADD", prefetchAhead, "R6", "R7")
+		a.op("ADD", codesToL1, "R6", "R7")
 		a.op("MOVD", argument("blocks", 56), "R14")
 		a.op("MOVD", argument("x", 64), "R2")
 		a.op("MOVD", argument("xScales", 72), "R3")

@@ -106,9 +106,9 @@ func emitProducts(a *asm) {
 		emitDecode(a, f)
 	}
 	if a.wide() {
-		for _, rows := range []int{1, 2, 4, 8} {
+		for rows := 1; rows <= 8; rows++ {
 			for _, f := range formats {
-				if rows <= 4 || !f.halves { // else there are too few registers
+				if rows <= 5 || !f.halves { // else there are too few registers
 					emitFused(a, f, rows)
 				}
 			}
@@ -171,7 +171,7 @@ func emitFused(a *asm, f packing, rows int) {
 		"dst unsafe.Pointer, stride uintptr, panel unsafe.Pointer, n, panelBytes, scaleOffset int, params unsafe.Pointer, blocks int, x, xScales unsafe.Pointer, step uintptr", "")
 	a.op("MOVQ", "dst+0(FP)", "DI")
 	a.op("MOVQ", "panel+16(FP)", "DX")
-	a.op("MOVQ", "n+24(FP)", "R13")
+	a.op("MOVQ", "panelBytes+32(FP)", "R13")
 	a.op("MOVQ", "params+48(FP)", "R11")
 	a.op("MOVQ", "step+80(FP)", "AX")
 	halves := 1
@@ -183,12 +183,14 @@ func emitFused(a *asm, f packing, rows int) {
 	// sums elsewhere one for each sum.
 	d.stored = f.offset != 0 && rows*halves < 8
 	d.setUp()
+	a.op("LEAQ", mem(codesToL1, "DX"), "R15")
+	a.op("MOVQ", "DX", "R14")
+	a.op("ADDQ", "scaleOffset+40(FP)", "R14")
 	panel := a.label("panel")
 	a.at(panel)
 	a.op("MOVQ", "DX", "R8")
 	a.op("MOVQ", "DX", "R9")
 	a.op("ADDQ", "scaleOffset+40(FP)", "R9")
-	a.op("LEAQ", mem(prefetchAhead, "DX"), "R15")
 	a.op("MOVQ", "blocks+56(FP)", "CX")
 	a.op("MOVQ", "x+64(FP)", "SI")
 	a.op("MOVQ", "xScales+72(FP)", "BX")
@@ -199,15 +201,7 @@ func emitFused(a *asm, f packing, rows int) {
 	}
 	k := dotKernel{asm: a, affine: f.affine, halves: f.halves}
 	d.eachBlock(func() {
-		perBlock := f.blockBytes() + f.perBlock() + f.header()/8
-		if f.scales == "minGroup" {
-			perBlock += 32 // of a group of two blocks
-		}
-		for line := 0; line < perBlock; line += 64 {
-			a.op("PREFETCHT1", mem(line+prefetchFar, "R15"))
-			a.op("PREFETCHT0", mem(line, "R15"))
-		}
-		a.op("ADDQ", perBlock, "R15")
+		d.prefetch()
 		d.loadScales()
 		for r := range rows {
 			for half := range halves {
@@ -243,18 +237,44 @@ func emitFused(a *asm, f packing, rows int) {
 		}
 	}
 	a.op("ADDQ", 64, "DI")
-	a.op("ADDQ", "panelBytes+32(FP)", "DX")
-	a.op("DECQ", "R13")
+	a.op("ADDQ", "R13", "DX")
+	a.op("DECQ", "n+24(FP)")
 	a.op("JNZ", panel)
 	a.ret()
 }
 
-// How far ahead of their use panels are fetched, bytes: from memory to the second
+// How far ahead of their use codes are fetched, bytes: from memory to the second
 // level of cache, which can wait for more lines at a time than the first, and
-// from there to the first. The processor's own prefetching stops at every page and
-// finds two streams, of codes and scales, that end with every panel. Farther ahead
-// is better for a model that the third level holds, nearer for one that it doesn't.
+// from there to the first. The processor's own prefetching stops at every page.
+// The second level holds much more, but memory slows down when it is asked for
+// lines of more than two pages at a time.
 const (
-	prefetchAhead = 1024
-	prefetchFar   = 4096 // further
+	codesToL1  = 1024
+	codesToL2  = 3072
+	scalesToL1 = 128
 )
+
+// prefetch fetches codes and scales ahead of their use. Those of the next panel
+// follow on this one's codes, and are a panel ahead of this one's scales: there
+// is too little of them between the codes for a distance in bytes. Registers: R15
+// the codes that are codesToL1 ahead, R14 where their panel's codes end, R13 the
+// size of a panel.
+func (d *decoder) prefetch() {
+	for line := 0; line < d.blockBytes(); line += 64 {
+		d.op("PREFETCHT1", mem(line+codesToL2-codesToL1, "R15"))
+		d.op("PREFETCHT0", mem(line, "R15"))
+	}
+	same := d.label("same")
+	d.op("ADDQ", d.blockBytes(), "R15")
+	d.op("CMPQ", "R15", "R14")
+	d.op("JLT", same)
+	d.op("ADDQ", "R13", "R14")
+	d.op("ADDQ", "R13", "R15")
+	d.op("SUBQ", "scaleOffset+40(FP)", "R15")
+	d.at(same)
+	d.op("PREFETCHT1", "(R9)(R13*1)")
+	if d.header() == 64 || d.scales == "minGroup" {
+		d.op("PREFETCHT1", "-64(R9)(R13*1)") // R9 is past a header of a line
+	}
+	d.op("PREFETCHT0", mem(scalesToL1, "R9"))
+}
