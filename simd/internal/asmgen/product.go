@@ -254,11 +254,11 @@ const (
 	scalesToL1 = 128
 )
 
-// prefetch fetches codes and scales ahead of their use. Those of the next panel
-// follow on this one's codes, and are a panel ahead of this one's scales: there
-// is too little of them between the codes for a distance in bytes. Registers: R15
-// the codes that are codesToL1 ahead, R14 where their panel's codes end, R13 the
-// size of a panel.
+// prefetch fetches what comes after the block at hand: the codes at a fixed
+// distance, which near the panel's end leads into the next one's, past the scales;
+// the scales, of which a block has only half a line, at the same place of the next
+// panel. Registers: R15 the codes that are codesToL1 ahead, R14 where the codes of
+// their panel end, R13 the size of a panel.
 func (d *decoder) prefetch() {
 	for line := 0; line < d.blockBytes(); line += 64 {
 		d.op("PREFETCHT1", mem(line+codesToL2-codesToL1, "R15"))
