@@ -4,6 +4,7 @@ package modeltest
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ type Random struct {
 	// value, output, gate, up, down) for the first layer, and so on, over again
 	// when they end.
 	Weights []tensor.Type
+	// Dequantized stores the values of these types as F32: what an engine that
+	// computes exactly makes of them.
+	Dequantized bool
 }
 
 // Open writes the model to a temporary file and opens it.
@@ -36,6 +40,13 @@ func (m Random) Open(t testing.TB) checkpoint.Checkpoint {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	w := gguf.NewWriter()
+	add := func(name string, typ tensor.Type, shape ...int) {
+		x := Tensor(r, name, typ, shape...)
+		if m.Dequantized {
+			x = dequantize(t, x)
+		}
+		w.Add(x)
+	}
 	w.Set("general.architecture", arch)
 	w.Set("general.name", "random "+arch)
 	for _, p := range []struct {
@@ -48,8 +59,8 @@ func (m Random) Open(t testing.TB) checkpoint.Checkpoint {
 		w.Set(arch+"."+p.key, uint32(p.value))
 	}
 	w.Set(arch+".attention.layer_norm_rms_epsilon", float32(1e-5))
-	w.Add(Tensor(r, "token_embd.weight", m.Embedding, m.Vocab, m.Hidden))
-	w.Add(Tensor(r, "output_norm.weight", tensor.F32, m.Hidden))
+	add("token_embd.weight", m.Embedding, m.Vocab, m.Hidden)
+	add("output_norm.weight", tensor.F32, m.Hidden)
 	next := 0
 	for layer := range m.Layers {
 		q, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
@@ -60,7 +71,7 @@ func (m Random) Open(t testing.TB) checkpoint.Checkpoint {
 			{"attn_q", q, m.Hidden}, {"attn_k", kv, m.Hidden}, {"attn_v", kv, m.Hidden}, {"attn_output", m.Hidden, q},
 			{"ffn_gate", m.FFN, m.Hidden}, {"ffn_up", m.FFN, m.Hidden}, {"ffn_down", m.Hidden, m.FFN},
 		} {
-			w.Add(Tensor(r, fmt.Sprintf("blk.%d.%s.weight", layer, x.name), m.Weights[next%len(m.Weights)], x.rows, x.cols))
+			add(fmt.Sprintf("blk.%d.%s.weight", layer, x.name), m.Weights[next%len(m.Weights)], x.rows, x.cols)
 			next++
 		}
 		norms := map[string]int{"attn_norm": m.Hidden, "ffn_norm": m.Hidden}
@@ -69,7 +80,7 @@ func (m Random) Open(t testing.TB) checkpoint.Checkpoint {
 		}
 		for _, name := range []string{"attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm"} {
 			if norms[name] > 0 {
-				w.Add(Tensor(r, fmt.Sprintf("blk.%d.%s.weight", layer, name), tensor.F32, norms[name]))
+				add(fmt.Sprintf("blk.%d.%s.weight", layer, name), tensor.F32, norms[name])
 			}
 		}
 	}
@@ -88,6 +99,18 @@ func (m Random) Open(t testing.TB) checkpoint.Checkpoint {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func dequantize(t testing.TB, x tensor.Tensor) tensor.Tensor {
+	values := make([]float32, x.Elems())
+	if err := x.Dequantize(values, 0, x.Rows()); err != nil {
+		t.Fatal(err)
+	}
+	out := tensor.Tensor{Name: x.Name, Type: tensor.F32, Shape: x.Shape}
+	for _, v := range values {
+		out.Data = binary.LittleEndian.AppendUint32(out.Data, math.Float32bits(v))
+	}
+	return out
 }
 
 // scaleFields are the offsets, in a block, of its binary16 scales.
