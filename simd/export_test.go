@@ -6,15 +6,6 @@ import (
 	"github.com/inferflux/inferflux/tensor"
 )
 
-// Tiers are the names of this machine's tiers.
-func Tiers() []string {
-	var names []string
-	for _, t := range tiers {
-		names = append(names, t.name)
-	}
-	return names
-}
-
 // ForceTier makes a tier the one in use until restore is called.
 func ForceTier(name string) (restore func()) {
 	old := active

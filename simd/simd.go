@@ -112,18 +112,25 @@ func chooseTier(name string) (*tier, error) {
 	if name == "" {
 		return best, nil
 	}
-	var names []string
 	for _, t := range tiers {
 		if t.name == name {
 			return t, nil
 		}
-		names = append(names, t.name)
 	}
-	return best, fmt.Errorf("INFERFLUX_SIMD: this machine has no kernels %q; choose one of %s", name, strings.Join(names, ", "))
+	return best, fmt.Errorf("INFERFLUX_SIMD: this machine has no kernels %q; choose one of %s", name, strings.Join(Tiers(), ", "))
 }
 
 // Tier is the name of the kernels in use: "avx512vnni", say, or "portable".
 func Tier() string { return active.name }
+
+// Tiers names the kernels that this machine has, from the slowest to the fastest.
+func Tiers() []string {
+	var names []string
+	for _, t := range tiers {
+		names = append(names, t.name)
+	}
+	return names
+}
 
 // TierError says why INFERFLUX_SIMD could not be obeyed, or is nil. The fastest
 // kernels are used in that case.
