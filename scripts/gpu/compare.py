@@ -147,7 +147,7 @@ class Comparison:
         for again in range(a.rounds if "engine" in a.parts else 0):
             if again and p.left() < share / 2:
                 break  # what is left is for the servers
-            self.part(result, "ours", lambda: p.json([*engine, "-p", prompts, "-n", generate, "-d", depth, "-r", "3"], 90))
+            self.part(result, "ours", lambda: alike(p.json([*engine, "-p", prompts, "-n", generate, "-d", f"0,{depth}", "-r", "3"], 90)))
             self.part(result, "theirs", lambda: p.json([sys.executable, MLXLM, "bench", folder, "--prompt", prompts, "--generate", generate, "--depth", depth, "--repeat", "3"], 90))
         if "server" in a.parts:
             self.servers(result, folder)
@@ -207,6 +207,11 @@ class Comparison:
                 lines.append(f"| {r['name']} | {failure} | | | |")
         lines += ["", "Medians over rounds. Ratios above 1 are in favour of InferFlux, for times too."]
         return "\n".join(lines) + "\n"
+
+
+def alike(tests):
+    """Those that mlx-lm is put to as well: prompts that begin a context, and generation that goes on with one."""
+    return [t for t in tests if (t["n_depth"] > 0) == (t["n_gen"] > 0)]
 
 
 def number(x):

@@ -2,6 +2,7 @@
 """mlx-lm as a peer to measure beside: its engine and its server.
 
     mlxlm.py bench CHECKPOINT [--prompt 512,2048,4096] [--generate 256] [--depth 128] [--repeat 3]
+    mlxlm.py peer  CHECKPOINT
     mlxlm.py serve CHECKPOINT --port PORT
 
 bench is the counterpart of `inferctl bench -m CHECKPOINT -p 512,2048,4096 -n 256
@@ -10,6 +11,11 @@ the tokens. A prompt's time runs to its first generated token; generation's from
 the token that comes first after --depth others. Each test runs once to warm up
 (reported as "first") and then --repeat times. Prints one JSON object, in tokens per
 second.
+
+peer is what `inferctl bench --compare mlx-lm` runs: for each line that it reads, a
+test as JSON ({"n_prompt": 512, "n_gen": 0, "n_depth": 0, "parallel": 1}), it answers
+with {"seconds": ...}, or with {"unsupported": true} for tests of more than one
+sequence and for prompts after others.
 
 serve is `mlx_lm.server` with its defaults, except that 128 connections may wait to
 be accepted and not 5: with so few, some of 16 clients that connect at once are
@@ -38,45 +44,71 @@ def measure(repeat, run):
     return {"first": first, "median": statistics.median(samples), "samples": samples}
 
 
-def bench(a):
-    begin = time.perf_counter()
-    model, _, config = load(a.checkpoint, return_config=True)
-    mx.eval(model.parameters())
-    loaded = time.perf_counter() - begin
-    rng = np.random.default_rng(1)
+class Engine:
+    def __init__(self, checkpoint):
+        self.model, _, config = load(checkpoint, return_config=True)
+        mx.eval(self.model.parameters())
+        self.vocab = config["vocab_size"]
+        self.rng = np.random.default_rng(1)
 
-    def tokens(n):
-        return mx.array(rng.integers(0, config["vocab_size"], n))
-
-    def prompt(n):
-        ids = tokens(n)
+    def tokens(self, n):
+        ids = mx.array(self.rng.integers(0, self.vocab, n))
         mx.eval(ids)
+        return ids
+
+    def prompt(self, n):
+        """Seconds to the token after a prompt of n."""
+        ids = self.tokens(n)
         begin = time.perf_counter()
-        steps = generate_step(ids, model, max_tokens=1)
+        steps = generate_step(ids, self.model, max_tokens=1)
         next(steps)
         took = time.perf_counter() - begin
         steps.close()
         mx.synchronize()  # it had started one step more
-        return n / took
+        return took
 
-    def generate():
-        ids = tokens(a.depth)
-        steps = generate_step(ids, model, max_tokens=a.generate + 1)
+    def generate(self, depth, n):
+        """Seconds for n tokens after the one that comes after depth others."""
+        steps = generate_step(self.tokens(max(depth, 1)), self.model, max_tokens=n + 1)
         next(steps)
         begin = time.perf_counter()
-        n = sum(1 for _ in steps)
+        for _ in steps:
+            pass
         took = time.perf_counter() - begin
         mx.synchronize()
-        return n / took
+        return took
 
-    with wired_limit(model):
-        prompts = {n: measure(a.repeat, lambda: prompt(n)) for n in map(int, a.prompt.split(",")) if n > 0}
-        generation = measure(a.repeat, generate) if a.generate > 0 else None
+
+def bench(a):
+    begin = time.perf_counter()
+    e = Engine(a.checkpoint)
+    loaded = time.perf_counter() - begin
+    with wired_limit(e.model):
+        prompts = {n: measure(a.repeat, lambda: n / e.prompt(n)) for n in map(int, a.prompt.split(",")) if n > 0}
+        generation = measure(a.repeat, lambda: a.generate / e.generate(a.depth, a.generate)) if a.generate > 0 else None
     print(json.dumps({
         "prompt": prompts, "generate": generation, "n_gen": a.generate, "n_depth": a.depth, "load_seconds": loaded,
         "peak_bytes": mx.get_peak_memory(), "device": mx.device_info().get("device_name"),
         "mlx": importlib.metadata.version("mlx"), "mlx_lm": importlib.metadata.version("mlx-lm"),
     }))
+
+
+def peer(a):
+    def say(x):
+        print(json.dumps(x), flush=True)
+
+    e = Engine(a.checkpoint)
+    version = f"{importlib.metadata.version('mlx-lm')}, MLX {importlib.metadata.version('mlx')}, {mx.device_info().get('device_name', mx.default_device())}"
+    say({"name": "mlx-lm", "version": version})
+    with wired_limit(e.model):
+        for line in sys.stdin:
+            t = json.loads(line)
+            if t["parallel"] > 1 or t["n_prompt"] and t["n_depth"]:
+                say({"unsupported": True})
+            elif t["n_prompt"]:
+                say({"seconds": e.prompt(t["n_prompt"])})
+            else:
+                say({"seconds": e.generate(t["n_depth"], t["n_gen"])})
 
 
 def serve(a):
@@ -95,6 +127,9 @@ if __name__ == "__main__":
     b.add_argument("--generate", type=int, default=256)
     b.add_argument("--depth", type=int, default=128)
     b.add_argument("--repeat", type=int, default=3)
+    q = sub.add_parser("peer")
+    q.set_defaults(run=peer)
+    q.add_argument("checkpoint")
     s = sub.add_parser("serve")
     s.set_defaults(run=serve)
     s.add_argument("checkpoint")

@@ -3,253 +3,245 @@ package cli
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
+	"runtime"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/cmd/internal/bench"
 	"github.com/inferflux/inferflux/registry"
+	"github.com/inferflux/inferflux/simd/roofline"
 )
 
 // engineResult is one row: a test of an engine, repeated.
 type engineResult struct {
-	Test      string    `json:"test"` // "pp512", "tg128", "tg128@d512×4"
-	Prompt    int       `json:"n_prompt"`
-	Generated int       `json:"n_gen"`
-	Depth     int       `json:"n_depth"`
-	Parallel  int       `json:"parallel"`
-	Median    float64   `json:"median_tokens_per_second"`
-	Mean      float64   `json:"mean_tokens_per_second"`
-	StdDev    float64   `json:"stddev_tokens_per_second"`
-	First     float64   `json:"first_tokens_per_second"` // of the run that warmed up
-	Samples   []float64 `json:"samples_tokens_per_second"`
-	// HostStep is set for generation by an engine that samples on its device.
-	HostStep       *hostTime `json:"host_step,omitempty"`
-	DeviceSampling bool      `json:"device_sampling"` // else tokens aren't sampled at all
-	Model          string    `json:"model"`
-	File           string    `json:"file"`
-	Size           int64     `json:"file_bytes"`
-	Parameters     int64     `json:"parameters"`
-	Quant          string    `json:"quantization"`
-	Backend        string    `json:"backend"`
-	BackendVersion string    `json:"backend_version"`
-	Device         string    `json:"device"`
-	Threads        int       `json:"threads"` // 0: one per core
-	Batch          int       `json:"batch_tokens"`
-	KVType         string    `json:"kv_type"`
-	Repack         string    `json:"repack"`
-	Version        string    `json:"version"`
+	Name string `json:"test"` // "pp512", "tg128", "tg128@d512×4"
+	bench.Test
+	bench.Series
+	DeviceSampling bool   `json:"device_sampling"` // else tokens aren't sampled at all
+	Model          string `json:"model"`
+	File           string `json:"file"`
+	Size           int64  `json:"file_bytes"`
+	Parameters     int64  `json:"parameters"`
+	Quant          string `json:"quantization"`
+	Backend        string `json:"backend"`
+	BackendVersion string `json:"backend_version"`
+	Device         string `json:"device"`
+	Threads        int    `json:"threads"` // 0: one per core
+	Batch          int    `json:"batch_tokens"`
+	KVType         string `json:"kv_type"`
+	Repack         string `json:"repack"`
+	Version        string `json:"version"`
+	// Memory is for one sequence that generates on a CPU.
+	Memory *memoryUse  `json:"memory,omitempty"`
+	Peer   *peerResult `json:"peer,omitempty"`
 }
 
-// hostTime is how long the host took to start steps, in microseconds: from
-// Start's entry to its return, over all steps of all repetitions.
-type hostTime struct {
-	Median float64 `json:"median_us"`
-	Mean   float64 `json:"mean_us"`
-	P99    float64 `json:"p99_us"`
+// memoryUse is how fast weights were read, beside how fast memory can be, in GB/s.
+type memoryUse struct {
+	Weights int64   `json:"weight_bytes"` // that a token needs
+	Read    float64 `json:"weights_gb_per_second"`
+	Before  float64 `json:"bandwidth_before_gb_per_second"`
+	After   float64 `json:"bandwidth_after_gb_per_second"`
 }
 
-func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions, note benchNote) ([]engineResult, error) {
+// share is the part of the memory's speed that was used.
+func (m *memoryUse) share() float64 { return m.Read / ((m.Before + m.After) / 2) }
+
+// peerResult is the same test of another engine.
+type peerResult struct {
+	bench.About
+	Model string `json:"model"`
+	bench.Series
+	Ratio float64 `json:"ratio"` // ours to theirs
+}
+
+func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions, w *benchWriter, note benchNote) error {
 	c, err := checkpoint.Open(m.Path())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
 	manager, err := openManager()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	// A generation's first token comes from a step before those that are timed.
-	generated := 0
-	if len(o.generations) > 0 {
-		generated = o.depth + 1 + slices.Max(o.generations)
+	tests := o.tests()
+	longest, room := 0, 0
+	for _, t := range tests {
+		longest = max(longest, t.Positions())
+		room = max(room, t.Parallel*t.Positions()+64*(t.Parallel+1))
 	}
-	longest := max(generated, slices.Max(append([]int{0}, o.prompts...)))
-	need := max(longest, o.parallel*generated)
 	choice, err := manager.Load(ctx, c, backend.LoadRequest{Backend: o.backend, Options: backend.LoadOptions{
-		Context: longest, KVTokens: need + 64*(o.parallel+1), KVType: o.kvType, MaxBatchTokens: o.batch, Threads: o.threads, Repack: o.repack,
+		Context: longest, KVTokens: room, KVType: o.kvType, MaxBatchTokens: o.batch, Threads: o.threads, Repack: o.repack,
 		Progress: func(f float64) { note("loading %3.0f%%", f*100) },
 	}})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer choice.Engine.Close()
-	b := newEngineBench(choice.Engine)
 	e := choice.Engine
+	defer e.Close()
+	ours := bench.NewEngine(e)
+	defer ours.Close()
+	runners := []bench.Runner{ours}
+	var peer *bench.Peer
+	if o.compare != "" {
+		if peer, err = o.startPeer(ctx, m.Path(), choice.Backend, tests); err != nil {
+			return err
+		}
+		defer peer.Close()
+		runners = append(runners, peer)
+	}
 	shape, about := e.Model(), e.Description()
 	row := engineResult{Model: m.Name, File: m.Path(), Size: c.Size(), Parameters: shape.Parameters, Quant: shape.Quantization,
-		Backend: choice.Backend, BackendVersion: about.Version, Device: about.Device, DeviceSampling: b.device != nil,
+		Backend: choice.Backend, BackendVersion: about.Version, Device: about.Device, DeviceSampling: ours.OnDevice(),
 		Threads: o.threads, Batch: e.MaxBatchTokens(), KVType: o.kvType, Repack: o.repack, Version: a.version}
 	var results []engineResult
-	measure := func(r engineResult, run func() (timing, error)) error {
-		tokens := r.Prompt + r.Generated*r.Parallel
-		var host []float64
-		for i := -1; i < o.repetition; i++ { // the first one warms up
-			note("%s %d/%d", r.Test, i+1, o.repetition)
-			t, err := run()
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.Test, err)
-			}
-			speed := float64(tokens) / t.took.Seconds()
-			if i < 0 {
-				r.First = speed
-				continue
-			}
-			r.Samples = append(r.Samples, speed)
-			for _, d := range t.host {
-				host = append(host, float64(d)/float64(time.Microsecond))
-			}
+	for _, t := range tests {
+		r := row
+		r.Name, r.Test = t.String(), t
+		if choice.Backend == "cpu" && t.Prompt == 0 && t.Parallel == 1 && t.Depth == 0 {
+			r.Memory = &memoryUse{Weights: weightsOfToken(c), Before: o.bandwidth(c.Size())}
 		}
-		r.Median, r.Mean, r.StdDev = spread(r.Samples)
-		if len(host) > 0 {
-			q := quantilesOf(host)
-			r.HostStep = &hostTime{Median: q.P50, Mean: q.Mean, P99: q.P99}
+		series, err := bench.Measure(ctx, t, o.repetition, func(round int) { note("%s %d/%d", t, round, o.repetition) }, runners...)
+		if err != nil {
+			return err
+		}
+		r.Series = series[0]
+		if r.Memory != nil {
+			r.Memory.After = o.bandwidth(c.Size())
+			r.Memory.Read = float64(r.Memory.Weights) * r.Median / 1e9
+		}
+		if peer != nil && len(series[1].Samples) > 0 {
+			r.Peer = &peerResult{About: peer.About, Model: o.peerModel(m.Path()), Series: series[1], Ratio: r.Median / series[1].Median}
 		}
 		results = append(results, r)
-		return nil
 	}
-	for _, n := range o.prompts {
-		r := row
-		r.Test, r.Prompt, r.Parallel = fmt.Sprintf("pp%d", n), n, 1
-		if err := measure(r, func() (timing, error) { return b.readPrompt(ctx, n) }); err != nil {
-			return nil, err
-		}
-	}
-	for _, n := range o.generations {
-		r := row
-		r.Test, r.Generated, r.Depth, r.Parallel = fmt.Sprintf("tg%d", n), n, o.depth, o.parallel
-		if o.depth > 0 {
-			r.Test += fmt.Sprintf("@d%d", o.depth)
-		}
-		if o.parallel > 1 {
-			r.Test += fmt.Sprintf("×%d", o.parallel)
-		}
-		if err := measure(r, func() (timing, error) { return b.generate(ctx, o.depth, n, o.parallel) }); err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+	return w.write(engineReport(results, peer))
 }
 
-// timing is one run of a test.
-type timing struct {
-	took time.Duration
-	host []time.Duration // to start each step, if the engine samples on its device
-}
-
-// engineBench runs tests on an engine.
-type engineBench struct {
-	engine backend.Engine
-	device backend.DeviceSampler // nil if it doesn't sample on its device
-	rng    *rand.Rand
-}
-
-func newEngineBench(e backend.Engine) *engineBench {
-	b := &engineBench{engine: e, rng: rand.New(rand.NewPCG(1, 2))} // the same tokens each time
-	if d, ok := e.(backend.DeviceSampler); ok && e.Capabilities().DeviceSampling {
-		b.device = d
+func (o *benchOptions) cores() int {
+	if o.threads > 0 {
+		return o.threads
 	}
-	return b
+	if n := host.PhysicalCores(); n > 0 {
+		return min(n, runtime.GOMAXPROCS(0))
+	}
+	return runtime.GOMAXPROCS(0)
 }
 
-func (b *engineBench) token() int32 { return b.rng.Int32N(int32(b.engine.Model().Vocab)) }
+func (o *benchOptions) peerModel(ours string) string {
+	if o.compareModel != "" {
+		return o.compareModel
+	}
+	return ours
+}
 
-// reserve makes sequences with room for n positions each; free forgets them.
-func (b *engineBench) reserve(parallel, n int) (seqs []backend.SeqID, free func(), err error) {
-	kv := b.engine.KV()
-	free = func() {
-		for _, s := range seqs {
-			_ = kv.Free(s) // it is known: it was just reserved
+func (o *benchOptions) startPeer(ctx context.Context, model, backendName string, tests []bench.Test) (*bench.Peer, error) {
+	name, path, _ := strings.Cut(o.compare, "=")
+	model = o.peerModel(model)
+	if name == "mlx-lm" {
+		if path == "" {
+			path = "python3"
+		}
+		return bench.StartMLXLM(ctx, path, model)
+	}
+	l := bench.Llama{Library: path, Model: model, Threads: o.cores(), Batch: o.batch, HostOnly: backendName == "cpu"}
+	for _, t := range tests {
+		l.Positions, l.Sequences = max(l.Positions, t.Positions()), max(l.Sequences, t.Parallel)
+	}
+	return bench.StartLlama(ctx, l)
+}
+
+// bandwidth is how fast memory of a model's size is read now.
+func (o *benchOptions) bandwidth(size int64) float64 {
+	r := roofline.NewReader(probeBytes(min(int(size), 1<<30)))
+	defer r.Close()
+	return r.Measure(o.cores()).GBps
+}
+
+// probeBytes lowers a size to what the machine can spare.
+func probeBytes(n int) int {
+	if _, available := host.Memory(); available > 0 {
+		n = min(n, available/4)
+	}
+	return n
+}
+
+// weightsOfToken is how many bytes of weights a token needs: all but the embedding's,
+// of which it is one row, unless that is the output matrix too.
+func weightsOfToken(c checkpoint.Checkpoint) int64 {
+	var all, embedding int64
+	output := false
+	for _, t := range c.Tensors() {
+		all += t.Bytes
+		switch t.Name {
+		case "token_embd.weight", "model.embed_tokens.weight":
+			embedding = t.Bytes
+		case "output.weight", "lm_head.weight":
+			output = true
 		}
 	}
-	for range parallel {
-		s, err := kv.Reserve(n)
-		if err != nil {
-			free()
-			return nil, nil, err
-		}
-		seqs = append(seqs, s)
+	if output {
+		all -= embedding
 	}
-	return seqs, free, nil
+	return all
 }
 
-func (b *engineBench) tokens(n int) []int32 {
-	tokens := make([]int32, n)
-	for i := range tokens {
-		tokens[i] = b.token()
+func engineReport(results []engineResult, peer *bench.Peer) benchReport {
+	first := results[0]
+	report := benchReport{json: results, above: []string{
+		fmt.Sprintf("%s, %s, %s parameters, %s", oneLine(first.Model), registry.FormatBytes(first.Size), countParameters(first.Parameters), first.Quant),
+		fmt.Sprintf("%s: %s", first.Backend, first.Device),
+	}}
+	head := []string{"TEST", ">TOKENS/S", "", ">RUNS"}
+	timed := slices.ContainsFunc(results, func(r engineResult) bool { return r.HostStep != nil })
+	if timed {
+		head = append(head, ">HOST/STEP")
 	}
-	return tokens
-}
-
-// readPrompt times the prefill of n random tokens, up to the logits of the last,
-// or the token drawn from them.
-func (b *engineBench) readPrompt(ctx context.Context, n int) (t timing, err error) {
-	seqs, free, err := b.reserve(1, n)
-	if err != nil {
-		return t, err
+	if peer != nil {
+		report.above = append(report.above, fmt.Sprintf("%s: %s", peer.Name, oneLine(peer.Version)))
+		head = append(head, ">"+strings.ToUpper(peer.Name), "", ">RATIO")
 	}
-	defer free()
-	prompt := b.tokens(n)
-	s := steps{bench: b}
-	defer func() { _ = s.finish(ctx) }() // nothing is under way unless something failed
-	start := time.Now()
-	if err := s.prefill(ctx, seqs[0], prompt, backend.LastLogits); err != nil {
-		return t, err
+	read := slices.ContainsFunc(results, func(r engineResult) bool { return r.Memory != nil })
+	if read {
+		head = append(head, "READING WEIGHTS")
 	}
-	err = s.finish(ctx)
-	t.took = time.Since(start)
-	return t, err
-}
-
-// generate times n steps of one token for each of several sequences that hold
-// depth tokens, beginning when the token that the first of these steps takes is
-// known.
-func (b *engineBench) generate(ctx context.Context, depth, n, parallel int) (t timing, err error) {
-	seqs, free, err := b.reserve(parallel, depth+1+n)
-	if err != nil {
-		return t, err
-	}
-	defer free()
-	s := steps{bench: b}
-	defer func() { _ = s.finish(ctx) }() // nothing is under way unless something failed
-	for _, seq := range seqs {
-		if err := s.prefill(ctx, seq, b.tokens(depth), backend.NoLogits); err != nil {
-			return t, err
-		}
-	}
-	decode := func(pos int) error {
-		return s.run(ctx, func(spans []backend.Span) []backend.Span {
-			for _, seq := range seqs {
-				token := backend.Drawn
-				if b.device == nil || pos == depth {
-					token = b.token()
-				}
-				spans = append(spans, backend.Span{Seq: seq, Pos: pos, Tokens: []int32{token}, Want: backend.LastLogits})
+	report.table = newTable(head...)
+	report.numbers = [][]string{{"test", "n_prompt", "n_gen", "n_depth", "parallel", "median_tokens_per_second", "stddev_tokens_per_second", "runs",
+		"model", "quantization", "backend", "device", "peer", "peer_median_tokens_per_second", "peer_stddev_tokens_per_second", "ratio", "weights_gb_per_second", "bandwidth_gb_per_second"}}
+	for _, r := range results {
+		cells := []string{r.Name, fmt.Sprintf("%.2f", r.Median), fmt.Sprintf("± %.2f", r.StdDev), fmt.Sprint(len(r.Samples))}
+		if timed {
+			cell := ""
+			if r.HostStep != nil {
+				cell = fmt.Sprintf("%.0f µs", r.HostStep.Median)
 			}
-			return spans
-		})
-	}
-	if err := decode(depth); err != nil {
-		return t, err
-	}
-	s.host = nil
-	pos := depth + 1
-	if b.device != nil {
-		// Started ahead like all the others: it returns when the token before its
-		// own has come.
-		if err := decode(pos); err != nil {
-			return t, err
+			cells = append(cells, cell)
 		}
-		pos++
-	}
-	start := time.Now()
-	for ; pos <= depth+n; pos++ {
-		if err := decode(pos); err != nil {
-			return t, err
+		numbers := []string{r.Name, fmt.Sprint(r.Prompt), fmt.Sprint(r.Generated), fmt.Sprint(r.Depth), fmt.Sprint(r.Parallel),
+			fmt.Sprint(r.Median), fmt.Sprint(r.StdDev), fmt.Sprint(len(r.Samples)), r.Model, r.Quant, r.Backend, r.Device}
+		switch {
+		case r.Peer != nil:
+			cells = append(cells, fmt.Sprintf("%.2f", r.Peer.Median), fmt.Sprintf("± %.2f", r.Peer.StdDev), fmt.Sprintf("%.2f", r.Peer.Ratio))
+			numbers = append(numbers, r.Peer.Name, fmt.Sprint(r.Peer.Median), fmt.Sprint(r.Peer.StdDev), fmt.Sprint(r.Peer.Ratio))
+		case peer != nil:
+			cells = append(cells, "", "", "") // not measured
+			numbers = append(numbers, peer.Name, "", "", "")
+		default:
+			numbers = append(numbers, "", "", "", "")
 		}
+		if r.Memory != nil {
+			cells = append(cells, fmt.Sprintf("%.1f GB/s, %.0f%% of %.1f to %.1f", r.Memory.Read, 100*r.Memory.share(),
+				min(r.Memory.Before, r.Memory.After), max(r.Memory.Before, r.Memory.After)))
+			numbers = append(numbers, fmt.Sprint(r.Memory.Read), fmt.Sprint((r.Memory.Before+r.Memory.After)/2))
+		} else {
+			numbers = append(numbers, "", "")
+		}
+		report.table.add(cells...)
+		report.numbers = append(report.numbers, numbers)
 	}
-	err = s.finish(ctx)
-	t.took, t.host = time.Since(start), s.host
-	return t, err
+	return report
 }

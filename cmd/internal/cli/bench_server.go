@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/inferflux/inferflux/cmd/internal/bench"
 )
 
 // serverResult is how a server answered many requests.
@@ -31,32 +33,27 @@ type serverResult struct {
 	CountedBy    string  `json:"counted_by"` // "usage", or "pieces" if the server reports none
 	Seconds      float64 `json:"seconds"`
 	// Speed is of all answers together, from the first request to the last answer.
-	Speed             float64   `json:"tokens_per_second"`
-	RequestsPerSecond float64   `json:"requests_per_second"`
-	FirstToken        quantiles `json:"time_to_first_token_ms"`
-	Interval          quantiles `json:"inter_token_latency_ms"`   // between two pieces of an answer
-	PerToken          quantiles `json:"time_per_output_token_ms"` // of a request, after its first token
-	Latency           quantiles `json:"request_latency_ms"`
-	Version           string    `json:"version"` // of this program
+	Speed             float64         `json:"tokens_per_second"`
+	RequestsPerSecond float64         `json:"requests_per_second"`
+	FirstToken        bench.Quantiles `json:"time_to_first_token_ms"`
+	Interval          bench.Quantiles `json:"inter_token_latency_ms"`   // between two pieces of an answer
+	PerToken          bench.Quantiles `json:"time_per_output_token_ms"` // of a request, after its first token
+	Latency           bench.Quantiles `json:"request_latency_ms"`
+	Version           string          `json:"version"` // of this program
 }
 
 func (o *benchOptions) checkServer() error {
 	if len(o.prompts) != 1 || len(o.generations) != 1 {
 		return usagef("a server is measured with one --prompt and one --gen at a time")
 	}
-	for _, c := range []struct {
-		name string
-		n    int
-	}{{"prompt", o.prompts[0]}, {"gen", o.generations[0]}, {"parallel", o.parallel}, {"requests", o.requests}} {
-		if err := checkRange(c.name, c.n, 1); err != nil {
-			return err
-		}
+	if len(o.parallels) != 1 {
+		return usagef("a server is measured with one --parallel at a time")
 	}
-	return nil
+	return errors.Join(checkRange("prompt", 1, o.prompts[0]), checkRange("gen", 1, o.generations[0]), checkRange("parallel", 1, o.parallels[0]), checkRange("requests", 1, o.requests))
 }
 
 // benchServer measures a running server and shows what came of it.
-func (a *app) benchServer(ctx context.Context, o benchOptions, w io.Writer, asJSON bool, note benchNote, done func()) error {
+func (a *app) benchServer(ctx context.Context, o benchOptions, w *benchWriter, note benchNote) error {
 	if err := o.checkServer(); err != nil {
 		return err
 	}
@@ -64,37 +61,41 @@ func (a *app) benchServer(ctx context.Context, o benchOptions, w io.Writer, asJS
 	if err != nil {
 		return err
 	}
-	c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = o.parallel
+	c.http.Transport.(*http.Transport).MaxIdleConnsPerHost = o.parallels[0]
 	l := &load{client: c, options: o, note: note}
 	r, failure, err := l.run(ctx)
-	done()
 	if err != nil {
 		return err
 	}
 	r.Version = a.version
-	if asJSON {
-		err = printJSON(w, r)
-	} else {
-		writeServerTable(w, r)
-	}
+	err = w.write(serverReport(r))
 	if err == nil && failure != nil {
 		err = fmt.Errorf("%d of %d requests failed, one of them: %w", r.Failed, r.Requests, failure)
 	}
 	return err
 }
 
-func writeServerTable(w io.Writer, r serverResult) {
-	fmt.Fprintf(w, "%s: %d requests, %d at a time, prompts of %.0f tokens, answers of up to %d\n", r.Server, r.Requests, r.Parallel, r.PromptTokens, r.MaxTokens)
-	fmt.Fprintf(w, "%.1f tokens/s, %.2f requests/s, %d tokens in %.1f s\n\n", r.Speed, r.RequestsPerSecond, r.Generated, r.Seconds)
-	t := newTable("MILLISECONDS", ">MEAN", ">P50", ">P90", ">P99", ">MAX")
+func serverReport(r serverResult) benchReport {
+	report := benchReport{json: r, table: newTable("MILLISECONDS", ">MEAN", ">P50", ">P90", ">P99", ">MAX"), above: []string{
+		fmt.Sprintf("%s: %d requests, %d at a time, prompts of %.0f tokens, answers of up to %d", r.Server, r.Requests, r.Parallel, r.PromptTokens, r.MaxTokens),
+		fmt.Sprintf("%.1f tokens/s, %.2f requests/s, %d tokens in %.1f s", r.Speed, r.RequestsPerSecond, r.Generated, r.Seconds),
+	}}
+	report.numbers = [][]string{{"what", "mean", "p50", "p90", "p99", "max"}, {"tokens_per_second", fmt.Sprint(r.Speed), "", "", "", ""}}
 	for _, row := range []struct {
-		name string
-		q    quantiles
-	}{{"first token", r.FirstToken}, {"between pieces", r.Interval}, {"per token", r.PerToken}, {"request", r.Latency}} {
-		t.add(row.name, fmt.Sprintf("%.2f", row.q.Mean), fmt.Sprintf("%.2f", row.q.P50), fmt.Sprintf("%.2f", row.q.P90),
-			fmt.Sprintf("%.2f", row.q.P99), fmt.Sprintf("%.2f", row.q.Max))
+		name, key string
+		q         bench.Quantiles
+	}{
+		{"first token", "time_to_first_token_ms", r.FirstToken}, {"between pieces", "inter_token_latency_ms", r.Interval},
+		{"per token", "time_per_output_token_ms", r.PerToken}, {"request", "request_latency_ms", r.Latency},
+	} {
+		cells, numbers := []string{row.name}, []string{row.key}
+		for _, v := range []float64{row.q.Mean, row.q.P50, row.q.P90, row.q.P99, row.q.Max} {
+			cells, numbers = append(cells, fmt.Sprintf("%.2f", v)), append(numbers, fmt.Sprint(v))
+		}
+		report.table.add(cells...)
+		report.numbers = append(report.numbers, numbers)
 	}
-	t.write(w)
+	return report
 }
 
 // load sends requests to a server.
@@ -140,7 +141,7 @@ func (l *load) run(ctx context.Context) (r serverResult, failure, err error) {
 		return r, nil, err
 	}
 	// Prompts are numbered; those that warm up come from the other end.
-	_, warm, err := l.send(ctx, o.parallel, func(i int) uint64 { return math.MaxUint64 - uint64(i) }, o.generations[0], "warming up")
+	_, warm, err := l.send(ctx, o.parallels[0], func(i int) uint64 { return math.MaxUint64 - uint64(i) }, o.generations[0], "warming up")
 	if err != nil {
 		return r, nil, err
 	}
@@ -151,7 +152,7 @@ func (l *load) run(ctx context.Context) (r serverResult, failure, err error) {
 	if err != nil {
 		return r, nil, err
 	}
-	r = serverResult{Server: l.client.base, Model: o.model, Requests: o.requests, Parallel: o.parallel, MaxTokens: o.generations[0],
+	r = serverResult{Server: l.client.base, Model: o.model, Requests: o.requests, Parallel: o.parallels[0], MaxTokens: o.generations[0],
 		Seconds: took.Seconds(), CountedBy: "usage"}
 	var first, interval, perToken, latency []float64
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -185,7 +186,7 @@ func (l *load) run(ctx context.Context) (r serverResult, failure, err error) {
 	r.CachedTokens /= answered
 	r.Speed = float64(r.Generated) / r.Seconds
 	r.RequestsPerSecond = float64(r.Requests-r.Failed) / r.Seconds
-	r.FirstToken, r.Interval, r.PerToken, r.Latency = quantilesOf(first), quantilesOf(interval), quantilesOf(perToken), quantilesOf(latency)
+	r.FirstToken, r.Interval, r.PerToken, r.Latency = bench.QuantilesOf(first), bench.QuantilesOf(interval), bench.QuantilesOf(perToken), bench.QuantilesOf(latency)
 	return r, failure, nil
 }
 
@@ -222,7 +223,7 @@ func (l *load) send(ctx context.Context, n int, prompt func(i int) uint64, maxTo
 	var wait sync.WaitGroup
 	var noting sync.Mutex
 	start := time.Now()
-	for range min(n, l.options.parallel) {
+	for range min(n, l.options.parallels[0]) {
 		wait.Go(func() {
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1

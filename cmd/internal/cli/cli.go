@@ -108,7 +108,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
 	add("start", a.quickstart(), a.pull(), daemon.Command("serve", version))
 	add("use", a.chat(), a.completion())
 	add("look", a.status(), a.models(), a.backends(), a.bench())
-	root.AddCommand(a.versionCommand(), shellCompletion())
+	root.AddCommand(a.versionCommand(), shellCompletion(), llamaProcess())
 	wrapArgs(root)
 	return root
 }

@@ -1,12 +1,12 @@
-package cli
+package bench
 
 import (
 	"math"
 	"slices"
 )
 
-// quantiles describe many measurements of one thing.
-type quantiles struct {
+// Quantiles describe many measurements of one thing.
+type Quantiles struct {
 	Mean float64 `json:"mean"`
 	P50  float64 `json:"p50"`
 	P90  float64 `json:"p90"`
@@ -14,19 +14,19 @@ type quantiles struct {
 	Max  float64 `json:"max"`
 }
 
-// quantilesOf takes each quantile by nearest rank: the smallest sample that at
+// QuantilesOf takes each quantile by nearest rank: the smallest sample that at
 // least this part of them doesn't exceed. Without samples all are 0.
-func quantilesOf(samples []float64) quantiles {
+func QuantilesOf(samples []float64) Quantiles {
 	if len(samples) == 0 {
-		return quantiles{}
+		return Quantiles{}
 	}
 	s := slices.Sorted(slices.Values(samples))
 	at := func(q float64) float64 { return s[max(0, int(math.Ceil(q*float64(len(s))))-1)] }
-	return quantiles{Mean: mean(s), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: s[len(s)-1]}
+	return Quantiles{Mean: mean(s), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: s[len(s)-1]}
 }
 
-// spread is the median, the mean and the sample standard deviation.
-func spread(samples []float64) (median, average, deviation float64) {
+// Spread is the median, the mean and the sample standard deviation.
+func Spread(samples []float64) (median, average, deviation float64) {
 	s := slices.Sorted(slices.Values(samples))
 	n := len(s)
 	median = (s[(n-1)/2] + s[n/2]) / 2

@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"context"
@@ -45,6 +45,15 @@ func (d *device) Reserve(n int) (backend.SeqID, error) {
 	id := backend.SeqID(len(d.rooms))
 	d.rooms[id], d.lengths[id] = n, 0
 	return id, nil
+}
+
+func (d *device) Truncate(id backend.SeqID, n int) error {
+	if len(d.under) > 0 || n > d.lengths[id] {
+		d.broke("sequence %d of %d cut to %d, %d batches under way", id, d.lengths[id], n, len(d.under))
+	}
+	d.lengths[id] = n
+	delete(d.drew, id)
+	return nil
 }
 
 func (d *device) Free(id backend.SeqID) error {
@@ -118,15 +127,26 @@ func TestStepsRunAhead(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d after %d by %d", c.n, c.depth, c.parallel), func(t *testing.T) {
 			d := newDevice()
-			timed, err := newEngineBench(engine{d}).generate(t.Context(), c.depth, c.n, c.parallel)
+			e := NewEngine(engine{d})
+			test := Test{Generated: c.n, Depth: c.depth, Parallel: c.parallel}
+			timed, err := e.Run(t.Context(), test)
 			if err != nil {
 				t.Fatal(err)
 			}
+			starts := d.starts
+			// Again: what lies before is kept.
+			if _, err := e.Run(t.Context(), test); err != nil {
+				t.Fatal(err)
+			}
+			if again := d.starts - starts; again != c.n+1 {
+				t.Errorf("%d starts the second time, expected %d", again, c.n+1)
+			}
+			e.Close()
 			for _, err := range d.broken {
 				t.Error(err)
 			}
-			if d.starts != c.starts || len(timed.host) != c.n || d.most != 2 || len(d.under) != 0 || len(d.lengths) != 0 {
-				t.Errorf("%d starts, expected %d; %d timed, expected %d; %d at once; %d left under way, %d sequences", d.starts, c.starts, len(timed.host), c.n, d.most, len(d.under), len(d.lengths))
+			if starts != c.starts || len(timed.Host) != c.n || d.most != 2 || len(d.under) != 0 || len(d.lengths) != 0 {
+				t.Errorf("%d starts, expected %d; %d timed, expected %d; %d at once; %d left under way, %d sequences", starts, c.starts, len(timed.Host), c.n, d.most, len(d.under), len(d.lengths))
 			}
 		})
 	}
@@ -134,7 +154,7 @@ func TestStepsRunAhead(t *testing.T) {
 
 func TestPromptsRunAhead(t *testing.T) {
 	d := newDevice()
-	if _, err := newEngineBench(engine{d}).readPrompt(t.Context(), 20); err != nil {
+	if _, err := NewEngine(engine{d}).Run(t.Context(), Test{Prompt: 20, Parallel: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if d.starts != 3 || d.most != 2 || len(d.under) != 0 || len(d.broken) != 0 || !d.drew[0] {
@@ -147,13 +167,13 @@ func TestStepsThatFail(t *testing.T) {
 	for at := 1; at <= 9; at++ {
 		d := newDevice()
 		d.failAt = at
-		if _, err := newEngineBench(engine{d}).generate(t.Context(), 20, 5, 1); err == nil || len(d.under) != 0 || len(d.broken) != 0 {
+		if _, err := NewEngine(engine{d}).Run(t.Context(), Test{Generated: 5, Depth: 20, Parallel: 1}); err == nil || len(d.under) != 0 || len(d.broken) != 0 {
 			t.Errorf("start %d failed: %v, %d left under way, %v", at, err, len(d.under), d.broken)
 		}
 	}
 	d := newDevice()
 	d.spanErr = errors.New("no token")
-	if _, err := newEngineBench(engine{d}).generate(t.Context(), 0, 5, 1); !errors.Is(err, d.spanErr) || len(d.under) != 0 || len(d.broken) != 0 {
+	if _, err := NewEngine(engine{d}).Run(t.Context(), Test{Generated: 5, Parallel: 1}); !errors.Is(err, d.spanErr) || len(d.under) != 0 || len(d.broken) != 0 {
 		t.Errorf("a span failed: %v, %d left under way, %v", err, len(d.under), d.broken)
 	}
 }
@@ -163,16 +183,16 @@ func TestQuantiles(t *testing.T) {
 	for i := range 200 {
 		samples = append(samples, float64((i*77)%200+1)) // 1 to 200, shuffled
 	}
-	if q := quantilesOf(samples); q != (quantiles{Mean: 100.5, P50: 100, P90: 180, P99: 198, Max: 200}) {
+	if q := QuantilesOf(samples); q != (Quantiles{Mean: 100.5, P50: 100, P90: 180, P99: 198, Max: 200}) {
 		t.Errorf("%+v", q)
 	}
-	if q := quantilesOf([]float64{3}); q != (quantiles{3, 3, 3, 3, 3}) {
+	if q := QuantilesOf([]float64{3}); q != (Quantiles{3, 3, 3, 3, 3}) {
 		t.Errorf("%+v", q)
 	}
-	if q := quantilesOf(nil); q != (quantiles{}) {
+	if q := QuantilesOf(nil); q != (Quantiles{}) {
 		t.Errorf("%+v", q)
 	}
-	if median, mean, deviation := spread([]float64{2, 4, 4, 6}); median != 4 || mean != 4 || deviation < 1.632 || deviation > 1.633 {
+	if median, mean, deviation := Spread([]float64{2, 4, 4, 6}); median != 4 || mean != 4 || deviation < 1.632 || deviation > 1.633 {
 		t.Errorf("%g %g %g", median, mean, deviation)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // on its device, each one started before the last has ended, as the scheduler
 // has it.
 type steps struct {
-	bench   *engineBench
+	bench   *Engine
 	batches [2]backend.Batch
 	turn    int             // the batch to use next
 	under   backend.Started // under way, if not nil,
@@ -62,21 +62,21 @@ func (s *steps) finish(ctx context.Context) error {
 	return nil
 }
 
-// prefill reads tokens into an empty sequence.
-func (s *steps) prefill(ctx context.Context, seq backend.SeqID, tokens []int32, last backend.LogitsWanted) error {
-	for pos := 0; pos < len(tokens); {
-		k := min(len(tokens)-pos, s.bench.engine.MaxBatchTokens())
+// prefill reads tokens into a sequence that ends at pos.
+func (s *steps) prefill(ctx context.Context, seq backend.SeqID, pos int, tokens []int32, last backend.LogitsWanted) error {
+	for len(tokens) > 0 {
+		k := min(len(tokens), s.bench.engine.MaxBatchTokens())
 		want := backend.NoLogits
-		if pos+k == len(tokens) {
+		if k == len(tokens) {
 			want = last
 		}
 		err := s.run(ctx, func(spans []backend.Span) []backend.Span {
-			return append(spans, backend.Span{Seq: seq, Pos: pos, Tokens: tokens[pos : pos+k], Want: want})
+			return append(spans, backend.Span{Seq: seq, Pos: pos, Tokens: tokens[:k], Want: want})
 		})
 		if err != nil {
 			return err
 		}
-		pos += k
+		pos, tokens = pos+k, tokens[k:]
 	}
 	return nil
 }
