@@ -139,6 +139,7 @@ func (s *Store) scan() error {
 		}
 		s.enterDisk(e, f.file)
 	}
+	s.found = s.stamp
 	s.emptyTrash()
 	for s.disk.used > s.disk.limit && s.disk.lru.Len() > 0 {
 		s.stats.EvictedDisk++
@@ -195,6 +196,16 @@ func (d *directory) inspect(name string) (f found, reason Reason, err error) {
 		return f, BadHeader, nil
 	}
 	return f, "", err
+}
+
+// saveOrder gives files the time of their last use, by which the next scan sorts
+// them. Called by Close only.
+func (s *Store) saveOrder() {
+	for el := s.disk.lru.Front(); el != nil; el = el.Next() {
+		if e := el.Value.(*entry); e.use.stamp > s.found {
+			_ = s.dir.root.Chtimes(e.file.name, e.use.at, e.use.at)
+		}
+	}
 }
 
 func isTemp(name string) bool {
@@ -282,7 +293,7 @@ func (d *directory) write(h header, g guard, e *entry, used time.Time, write fun
 	if err := f.Close(); err != nil {
 		return 0, err, nil
 	}
-	_ = d.root.Chtimes(h.id.temp(), used, used) // the order of use, for the next start
+	_ = d.root.Chtimes(h.id.temp(), used, used) // see Store.saveOrder
 	if err := d.root.Rename(h.id.temp(), h.id.name()); err != nil {
 		return 0, err, nil
 	}

@@ -176,9 +176,9 @@ func nonce(i int64, kind byte) frameNonce {
 
 // bodyWriter cuts what is written to it into frames.
 type bodyWriter struct {
-	w     io.Writer
-	g     guard
-	buf   []byte // the frame begun, with room for its seal
+	w   io.Writer
+	g   guard
+	buf []byte // the frame begun, with room for its seal
 	i   int64
 	n   int64 // bytes of content
 	err error // of w

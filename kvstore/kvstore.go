@@ -194,7 +194,8 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	roots  map[Scope]*tree
-	stamp  uint64
+	stamp  uint64 // the latest
+	found  uint64 // the latest that Open gave
 	memory tier
 	dirty  int64 // bytes in memory that aren't on disk
 	disk   tier
@@ -269,6 +270,7 @@ func (s *Store) Close(ctx context.Context) error {
 		s.saver.Wait()
 		err = s.flush(ctx)
 		s.emptyTrash()
+		s.saveOrder()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

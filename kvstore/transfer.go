@@ -222,8 +222,6 @@ func (s *Store) loadFile(f *file, counted *countingReader, read func(io.Reader) 
 	file, body, err := s.dir.open(f)
 	if err == nil {
 		defer file.Close()
-		now := time.Now()
-		_ = s.dir.root.Chtimes(f.name, now, now) // the order of use, for the next start
 		counted.r = body
 		if err = read(counted); body.err == nil {
 			return "", err

@@ -51,14 +51,17 @@ func (t *tree) insert(e *entry) (superseded *entry) {
 		n, rest = c, rest[k:]
 	}
 	if superseded = n.entry; superseded != nil {
-		superseded.node, n.entry = nil, nil
+		// Its leaf becomes that of the longer one.
+		superseded.node = nil
+		n.label = e.tokens[len(e.tokens)-len(rest)-len(n.label):]
+		n.entry, e.node = e, n
+	} else {
+		if n.children == nil {
+			n.children = map[int32]*node{}
+		}
+		e.node = &node{label: rest, parent: n, entry: e, lightest: e}
+		n.children[rest[0]] = e.node
 	}
-	leaf := &node{label: rest, parent: n, entry: e, lightest: e}
-	if n.children == nil {
-		n.children = map[int32]*node{}
-	}
-	n.children[rest[0]] = leaf
-	e.node = leaf
 	for ; n != nil; n = n.parent {
 		switch {
 		case superseded != nil && n.lightest == superseded:

@@ -1,0 +1,43 @@
+package kvstore
+
+import (
+	"bytes"
+	"context"
+	"io"
+)
+
+// Settle waits until the saver has nothing to do.
+func (s *Store) Settle() {
+	for s.saveOne(context.Background(), s.memory.limit/2, false) {
+		continue
+	}
+}
+
+// FrameSize is the content of a whole frame.
+const FrameSize = frameSize
+
+// ReadFile reads a file as a store with the key does, and returns what it trusts.
+func ReadFile(b, key []byte) (Scope, []int32, []byte, error) {
+	keys, err := newKeyring(key)
+	if err != nil {
+		return Scope{}, nil, nil, err
+	}
+	h, err := parseHeader(b)
+	if err != nil {
+		return Scope{}, nil, nil, err
+	}
+	if h.key != keys.id || int64(len(b)) != fileSize(h.meta, h.body, keys.overhead()) {
+		return Scope{}, nil, nil, errHeader
+	}
+	g, err := keys.guard(h.id)
+	if err != nil {
+		return Scope{}, nil, nil, err
+	}
+	r := bytes.NewReader(b[headerSize:])
+	scope, tokens, err := readMeta(r, h, g)
+	if err != nil {
+		return Scope{}, nil, nil, err
+	}
+	body, err := io.ReadAll(newBodyReader(r, g, h.body))
+	return scope, tokens, body, err
+}
