@@ -3,6 +3,8 @@ package kvstore
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"io"
 )
 
@@ -40,4 +42,21 @@ func ReadFile(b, key []byte) (Scope, []int32, []byte, error) {
 	}
 	body, err := io.ReadAll(newBodyReader(r, g, h.body))
 	return scope, tokens, body, err
+}
+
+// Reseal makes a file of a header's fields between version and checksum, and what
+// follows it, with the checksums of header and description made right.
+func Reseal(fields, rest []byte) []byte {
+	b := binary.LittleEndian.AppendUint32([]byte(magic), version)
+	b = append(b, fields[:min(len(fields), headerSize-4-len(b))]...)
+	b = append(b, make([]byte, headerSize-4-len(b))...)
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	h, err := parseHeader(b)
+	b = append(b, rest...)
+	if err != nil || headerSize+h.meta+4 > len(b) {
+		return b
+	}
+	meta := b[headerSize : headerSize+h.meta]
+	binary.LittleEndian.PutUint32(b[headerSize+h.meta:], checksum{h.id}.sum(meta, nonce(0, metaFrame), b[:headerSize]))
+	return b
 }

@@ -522,7 +522,9 @@ func TestConcurrent(t *testing.T) {
 	dir := t.TempDir()
 	const memory, disk = 20_000, 60_000
 	s := open(t, kvstore.Options{Memory: memory, Disk: kvstore.Disk{Path: dir, Limit: disk}, Key: keyA})
-	data := func(tokens []int32) []byte { return random(uint64(tokens[0])<<8|uint64(len(tokens)), 500+700*len(tokens)) }
+	data := func(tokens []int32) []byte {
+		return random(uint64(tokens[0])<<8|uint64(len(tokens)), 500+700*len(tokens))
+	}
 	var group sync.WaitGroup
 	for g := range 6 {
 		group.Go(func() {
@@ -569,4 +571,16 @@ func TestConcurrent(t *testing.T) {
 	if st := s.Stats(); st.Errors != 0 || len(st.Discarded) != 0 {
 		t.Errorf("stats %+v", st)
 	}
+}
+
+func tempDir(t interface {
+	Fatal(...any)
+	Cleanup(func())
+}) string {
+	dir, err := os.MkdirTemp("", "kvstore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
