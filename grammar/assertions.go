@@ -1,0 +1,353 @@
+package grammar
+
+import (
+	"math/big"
+)
+
+// count returns the value of a keyword that counts, or absent.
+func count(n *node, keyword string, absent int) int {
+	k := n.members[keyword]
+	if k == nil {
+		return absent
+	}
+	if k.kind != '0' || !k.number.IsInt() || k.number.Sign() < 0 {
+		fail(n, keyword, "it must be a whole number that isn't negative")
+	}
+	if k.number.Cmp(big.NewRat(maxRepeat, 1)) > 0 {
+		fail(n, keyword, "it is above %d, the most that is supported", maxRepeat)
+	}
+	return int(k.number.Num().Int64())
+}
+
+// numbers narrows d by the keywords for numbers.
+func (c *schemaCompiler) numbers(n *node, d *dfa) *dfa {
+	for _, k := range []struct {
+		keyword string
+		make    func(x *big.Rat) *dfa
+	}{
+		{"minimum", func(x *big.Rat) *dfa { return atLeast(c.lim, x, true) }},
+		{"exclusiveMinimum", func(x *big.Rat) *dfa { return atLeast(c.lim, x, false) }},
+		{"maximum", func(x *big.Rat) *dfa { return atMost(c.lim, x, true) }},
+		{"exclusiveMaximum", func(x *big.Rat) *dfa { return atMost(c.lim, x, false) }},
+		{"multipleOf", func(x *big.Rat) *dfa {
+			if x.Sign() <= 0 {
+				fail(n, "multipleOf", "it must be above 0")
+			}
+			return multiples(c.lim, x)
+		}},
+	} {
+		m := n.members[k.keyword]
+		if m == nil {
+			continue
+		}
+		if m.kind != '0' {
+			fail(n, k.keyword, "it must be a number")
+		}
+		if d == nil {
+			continue
+		}
+		bound := k.make(m.number)
+		if bound == nil {
+			fail(n, k.keyword, "%s has too many digits to be enforced", m.number.RatString())
+		}
+		d = c.meetLang(d, bound)
+	}
+	return d
+}
+
+// strings narrows d by the keywords for strings.
+func (c *schemaCompiler) strings(n *node, d *dfa) *dfa {
+	if k := n.members["pattern"]; k != nil {
+		if k.kind != 's' {
+			fail(n, "pattern", "it must be a string")
+		}
+		d = c.meetLang(d, c.regex(n, "pattern", k.text))
+	}
+	if k := n.members["format"]; k != nil {
+		if k.kind != 's' {
+			fail(n, "format", "it must be a string")
+		}
+		pattern, ok := formats[k.text]
+		if !ok {
+			fail(n, "format", "%q is not supported", k.text)
+		}
+		if d != nil {
+			d = c.meetLang(d, parseRegex(c.lim, pattern))
+		}
+	}
+	low, high := count(n, "minLength", 0), count(n, "maxLength", -1)
+	if (low > 0 || high >= 0) && d != nil {
+		if high >= 0 && low > high {
+			return nil
+		}
+		d = c.meetLang(d, lengths(c.lim, low, high))
+	}
+	return d
+}
+
+// array reads the keywords for arrays.
+func (c *schemaCompiler) array(n *node) *array {
+	a := &array{min: count(n, "minItems", 0), max: count(n, "maxItems", -1)}
+	if k := n.members["prefixItems"]; k != nil {
+		if k.kind != 'a' {
+			fail(n, "prefixItems", "it must be an array")
+		}
+		for _, m := range k.items {
+			a.prefix = append(a.prefix, conj{{n: m}})
+		}
+	}
+	if k := n.members["items"]; k != nil {
+		if k.kind == 'a' {
+			fail(n, "items", "a list of schemas is not supported: draft 2020-12 has prefixItems in its place")
+		}
+		a.rest = conj{{n: k}}
+		if k.kind == 'b' && k.truth {
+			a.rest = nil
+		}
+	}
+	least := count(n, "minContains", 1)
+	if k := n.members["contains"]; k != nil && least > 0 {
+		a.contains = []contains{{conj{{n: k}}, least}}
+	}
+	if k := n.members["uniqueItems"]; k != nil {
+		if k.kind != 'b' {
+			fail(n, "uniqueItems", "it must be a boolean")
+		}
+		if k.truth && (a.max < 0 || a.max > 1) {
+			fail(n, "uniqueItems", "it is supported only with maxItems 1 at most: a grammar can't remember what an array already holds")
+		}
+	}
+	return a
+}
+
+// maxPatterns bounds patternProperties: names are told apart by which of them match.
+const maxPatterns = 6
+
+// object reads the keywords for objects.
+func (c *schemaCompiler) object(n *node) *object {
+	o := &object{min: count(n, "minProperties", 0), max: count(n, "maxProperties", -1)}
+	type class struct {
+		keys
+		matched bool
+	}
+	classes := []class{{keys: keys{common().text, nil}}}
+	if k := n.members["patternProperties"]; k != nil {
+		c.mustBeObject(n, "patternProperties", k)
+		if len(k.keys) > maxPatterns {
+			fail(n, "patternProperties", "more than %d are not supported", maxPatterns)
+		}
+		for _, p := range k.keys {
+			d := c.regex(n, "patternProperties", p)
+			var split []class
+			for _, old := range classes {
+				if in := c.meetLang(old.names, d); in != nil {
+					split = append(split, class{keys{in, old.value.and(conj{{n: k.members[p]}})}, true})
+				}
+				if out := subtract(c.lim, old.names, d); !out.empty() {
+					split = append(split, class{keys{out, old.value}, old.matched})
+				}
+			}
+			classes = split
+		}
+	}
+	properties := n.members["properties"]
+	if properties != nil {
+		c.mustBeObject(n, "properties", properties)
+		for _, name := range properties.keys {
+			v := conj{{n: properties.members[name]}}
+			for _, k := range classes {
+				if k.matched && k.names.matches(name) {
+					v = v.and(k.value)
+				}
+			}
+			o.props = append(o.props, property{name, v, false})
+		}
+	}
+	var additional conj
+	if k := n.members["additionalProperties"]; k != nil {
+		additional = conj{{n: k}}
+		if k.kind == 'b' && k.truth {
+			additional = nil
+		}
+	}
+	for _, k := range classes {
+		if !k.matched {
+			k.value = additional
+		}
+		if len(k.value) == 1 && k.value[0].n.kind == 'b' && !k.value[0].n.truth {
+			continue
+		}
+		o.rest = append(o.rest, k.keys)
+	}
+	if k := n.members["propertyNames"]; k != nil {
+		c.propertyNames(o, c.term(term{n: k}).str)
+	}
+	if k := n.members["required"]; k != nil {
+		for _, name := range c.names(n, "required", k) {
+			o.require(name)
+		}
+	}
+	return o
+}
+
+// require makes a property required, after those that are listed already.
+func (o *object) require(name string) {
+	for i := range o.props {
+		if o.props[i].name == name {
+			o.props[i].required = true
+			return
+		}
+	}
+	v, _ := o.of(name)
+	o.props = append(o.props, property{name, v, true})
+}
+
+func (c *schemaCompiler) propertyNames(o *object, allowed *dfa) {
+	for i, p := range o.props {
+		if allowed == nil || !allowed.matches(p.name) {
+			o.props[i].value = conj{{n: falseSchema}}
+		}
+	}
+	var rest []keys
+	for _, k := range o.rest {
+		if names := c.meetLang(k.names, allowed); names != nil {
+			rest = append(rest, keys{names, k.value})
+		}
+	}
+	o.rest = rest
+}
+
+func (c *schemaCompiler) mustBeObject(n *node, keyword string, k *node) {
+	if k.kind != 'o' {
+		fail(n, keyword, "it must be an object")
+	}
+}
+
+// names reads a list of property names.
+func (c *schemaCompiler) names(n *node, keyword string, k *node) (out []string) {
+	if k.kind != 'a' {
+		fail(n, keyword, "it must be an array of strings")
+	}
+	for _, m := range k.items {
+		if m.kind != 's' {
+			fail(n, keyword, "it must be an array of strings")
+		}
+		out = append(out, m.text)
+	}
+	return out
+}
+
+// combinations narrows v by the keywords that combine schemas.
+func (c *schemaCompiler) combinations(n *node, v *value) *value {
+	list := func(keyword string) []*node {
+		k := n.members[keyword]
+		if k == nil {
+			return nil
+		}
+		if k.kind != 'a' || len(k.items) == 0 {
+			fail(n, keyword, "it must be an array of schemas")
+		}
+		return k.items
+	}
+	for _, m := range list("allOf") {
+		v = c.meet(v, c.term(term{n: m}))
+	}
+	if any := list("anyOf"); any != nil {
+		out := &value{}
+		for _, m := range any {
+			out = c.join(out, c.meet(v, c.term(term{n: m})))
+		}
+		v = out
+	}
+	if one := list("oneOf"); one != nil {
+		v = c.oneOf(n, v, one)
+	}
+	if k := n.members["not"]; k != nil {
+		v = c.meet(v, c.not(n, "not", k))
+	}
+	if k := n.members["if"]; k != nil {
+		v = c.condition(n, k, v)
+	}
+	return c.dependents(n, v)
+}
+
+// not returns the complement of the schema k, of a keyword of n.
+func (c *schemaCompiler) not(n *node, keyword string, k *node) *value {
+	v, reason := c.complement(c.term(term{n: k}))
+	if reason != "" {
+		fail(n, keyword, "%s", reason)
+	}
+	return v
+}
+
+func (c *schemaCompiler) oneOf(n *node, v *value, one []*node) *value {
+	out := &value{}
+	parts := make([]*value, len(one))
+	for i, m := range one {
+		parts[i] = c.meet(v, c.term(term{n: m}))
+	}
+	for i, part := range parts {
+		for j, other := range parts {
+			if i == j || c.empty(c.meet(parts[i], other), proofDepth) {
+				continue
+			}
+			not, reason := c.complement(c.term(term{n: one[j]}))
+			if reason != "" {
+				fail(n, "oneOf", "alternatives %d and %d can't be shown to exclude each other, and %s: use anyOf if they do",
+					min(i, j), max(i, j), reason)
+			}
+			part = c.meet(part, not)
+		}
+		out = c.join(out, part)
+	}
+	return out
+}
+
+// condition applies if, then and else.
+func (c *schemaCompiler) condition(n, k *node, v *value) *value {
+	yes, no := n.members["then"], n.members["else"]
+	if yes == nil && no == nil {
+		return v
+	}
+	a := c.meet(v, c.term(term{n: k}))
+	if yes != nil {
+		a = c.meet(a, c.term(term{n: yes}))
+	}
+	b := c.meet(v, c.not(n, "if", k))
+	if no != nil {
+		b = c.meet(b, c.term(term{n: no}))
+	}
+	return c.join(a, b)
+}
+
+// dependents applies dependentRequired and dependentSchemas: each is a choice
+// between a property's absence and what its presence asks for.
+func (c *schemaCompiler) dependents(n *node, v *value) *value {
+	apply := func(name string, present *value) {
+		without, with := anyValue(), anyValue()
+		without.objects[0].props = []property{{name, conj{{n: falseSchema}}, false}}
+		with.objects[0].props = []property{{name, nil, true}}
+		scalars := *v
+		scalars.objects = nil
+		objects := &value{objects: v.objects}
+		out := c.join(c.meet(objects, without), c.meet(c.meet(objects, with), present))
+		v = c.join(&scalars, out)
+	}
+	if k := n.members["dependentRequired"]; k != nil {
+		c.mustBeObject(n, "dependentRequired", k)
+		for _, name := range k.keys {
+			present := anyValue()
+			for _, other := range c.names(n, "dependentRequired", k.members[name]) {
+				present.objects[0].require(other)
+			}
+			apply(name, present)
+		}
+	}
+	if k := n.members["dependentSchemas"]; k != nil {
+		c.mustBeObject(n, "dependentSchemas", k)
+		for _, name := range k.keys {
+			apply(name, c.term(term{n: k.members[name]}))
+		}
+	}
+	return v
+}

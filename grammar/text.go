@@ -1,0 +1,142 @@
+package grammar
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// lengths accepts the strings of min to max characters; max < 0 is no bound.
+func lengths(lim *budget, min, max int) *dfa {
+	return compileExpr(lim, repeat{anyRune(), min, max})
+}
+
+// encode turns a language of strings into that of how JSON writes them, without
+// the quotes: characters as they are, escapes only of quotes, backslashes, slashes and
+// control characters.
+func encode(lim *budget, d *dfa) *dfa {
+	var out dfa
+	n := int32(len(d.states))
+	out.states = make([]dfaState, n)
+	// A new state for each thing that an escape has begun.
+	add := func(s dfaState) int32 {
+		lim.spend(1 + len(s.edges))
+		out.states = append(out.states, s)
+		return int32(len(out.states) - 1)
+	}
+	for i, s := range d.states {
+		lim.spend(len(s.edges))
+		var t, escape dfaState
+		t.accept = s.accept
+		var high [2][]edge // by the third digit of \u00xx: the last digit's edges
+		for _, e := range s.edges {
+			for lo := int(e.lo); lo <= int(e.hi); lo++ {
+				hi := lo
+				switch {
+				case lo < 0x20:
+					high[lo>>4] = append(high[lo>>4], hexDigit(lo&15, e.to)...)
+					if short := shortEscape(byte(lo)); short != 0 {
+						escape.edges = append(escape.edges, edge{short, short, e.to})
+					}
+					continue
+				case lo == '"' || lo == '\\':
+					escape.edges = append(escape.edges, edge{byte(lo), byte(lo), e.to})
+					continue
+				case lo == '/':
+					escape.edges = append(escape.edges, edge{'/', '/', e.to})
+				default:
+					for hi < int(e.hi) && hi+1 != '"' && hi+1 != '\\' && hi+1 != '/' {
+						hi++
+					}
+				}
+				t.edges = append(t.edges, edge{byte(lo), byte(hi), e.to})
+				lo = hi
+			}
+		}
+		var third []edge
+		for digit, last := range high {
+			if len(last) > 0 {
+				slices.SortFunc(last, func(a, b edge) int { return int(a.lo) - int(b.lo) })
+				third = append(third, edge{byte('0' + digit), byte('0' + digit), add(dfaState{edges: last})})
+			}
+		}
+		if len(third) > 0 {
+			second := add(dfaState{edges: []edge{{'0', '0', add(dfaState{edges: third})}}})
+			first := add(dfaState{edges: []edge{{'0', '0', second}}})
+			escape.edges = append(escape.edges, edge{'u', 'u', first})
+		}
+		if len(escape.edges) > 0 {
+			slices.SortFunc(escape.edges, func(a, b edge) int { return int(a.lo) - int(b.lo) })
+			t.edges = append(t.edges, edge{'\\', '\\', add(escape)})
+			slices.SortFunc(t.edges, func(a, b edge) int { return int(a.lo) - int(b.lo) })
+		}
+		out.states[i] = t
+	}
+	return trim(&out)
+}
+
+// hexDigit is the edges of a hexadecimal digit, in either case.
+func hexDigit(digit int, to int32) []edge {
+	low := fmt.Sprintf("%x", digit)[0]
+	if digit < 10 {
+		return []edge{{low, low, to}}
+	}
+	up := strings.ToUpper(string(low))[0]
+	return []edge{{up, up, to}, {low, low, to}}
+}
+
+const (
+	month31  = `(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])`
+	month30  = `(0[469]|11)-(0[1-9]|[12][0-9]|30)`
+	february = `02-(0[1-9]|1[0-9]|2[0-8])`
+	leap     = `([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29`
+	fullDate = `([0-9]{4}-(` + month31 + `|` + month30 + `|` + february + `)|` + leap + `)`
+	offset   = `([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])`
+	// RFC 3339 has leap seconds only where it is 23:59 in UTC; they are left out.
+	fullTime = `([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?` + offset
+	octet    = `(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
+	ipv4     = octet + `(\.` + octet + `){3}`
+	label    = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
+	atom     = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+	pchar    = `([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})`
+)
+
+// formats are the patterns of the formats supported, each narrower than or the same as what
+// its RFC allows.
+var formats = map[string]string{
+	"date":         fullDate,
+	"time":         fullTime,
+	"date-time":    fullDate + `[Tt]` + fullTime,
+	"duration":     `P([0-9]+W|([0-9]+Y([0-9]+M([0-9]+D)?)?|[0-9]+M([0-9]+D)?|[0-9]+D)(T([0-9]+H([0-9]+M([0-9]+S)?)?|[0-9]+M([0-9]+S)?|[0-9]+S))?|T([0-9]+H([0-9]+M([0-9]+S)?)?|[0-9]+M([0-9]+S)?|[0-9]+S))`,
+	"ipv4":         ipv4,
+	"ipv6":         ipv6(),
+	"uuid":         `[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}`,
+	"email":        atom + `(\.` + atom + `)*@` + label + `(\.` + label + `)*`,
+	"hostname":     label + `(\.` + label + `)*`,
+	"uri":          `[A-Za-z][A-Za-z0-9+.-]*:(//([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*(@([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)?(:[0-9]*)?(/` + pchar + `*)*|/?(` + pchar + `+(/` + pchar + `*)*)?)(\?(` + pchar + `|[/?])*)?(#(` + pchar + `|[/?])*)?`,
+	"json-pointer": `(/([^~/]|~[01])*)*`,
+}
+
+// ipv6 is the pattern of RFC 4291, section 2.2: eight groups, of which one run may
+// be left out, and the last two of which may be an IPv4 address.
+func ipv6() string {
+	const group = `[0-9A-Fa-f]{1,4}`
+	last := `(` + group + `:` + group + `|` + ipv4 + `)`
+	p := []string{fmt.Sprintf(`(%s:){6}%s`, group, last)}
+	for before := range 8 {
+		head := "::"
+		if before > 0 {
+			head = fmt.Sprintf(`%s(:%s){%d}::`, group, group, before-1)
+		}
+		// At least one group is left out.
+		if after := 7 - before; after >= 2 {
+			p = append(p, fmt.Sprintf(`%s(%s:){0,%d}%s`, head, group, after-2, last))
+		}
+		if before < 7 {
+			p = append(p, fmt.Sprintf(`%s(%s)?`, head, group))
+		} else {
+			p = append(p, head)
+		}
+	}
+	return strings.Join(p, "|")
+}
