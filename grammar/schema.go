@@ -20,7 +20,7 @@ type schemaCompiler struct {
 	rules   []*dfa
 	todo    []pending
 	current conj
-	depth   int
+	open    []term // those being found
 }
 
 func compileSchema(lim *budget, source string) *program {
@@ -86,12 +86,12 @@ func (c *schemaCompiler) eval(v conj) *value {
 func (c *schemaCompiler) term(t term) *value {
 	v, ok := c.values[t]
 	if ok && v == nil {
-		fail(t.n, "", "it refers to itself without end")
+		panic(abort{&cycleError{&SchemaError{Pointer: t.n.pointer, Reason: "it refers to itself without end"}}})
 	}
 	if ok {
 		return v
 	}
-	if c.depth++; c.depth > 4*maxDepth {
+	if c.open = append(c.open, t); len(c.open) > 4*maxDepth {
 		fail(t.n, "", "it refers to others more than %d deep", 4*maxDepth)
 	}
 	c.values[t] = nil
@@ -107,7 +107,7 @@ func (c *schemaCompiler) term(t term) *value {
 		v = c.schema(t.n)
 	}
 	c.values[t] = v
-	c.depth--
+	c.open = c.open[:len(c.open)-1]
 	return v
 }
 
@@ -279,7 +279,10 @@ func (c *schemaCompiler) resolve(n, ref *node) *node {
 		fail(n, "$ref", "there is no anchor %q", fragment)
 	}
 	at := c.root
-	for _, part := range strings.Split(fragment, "/")[min(1, len(fragment)):] {
+	if fragment == "" {
+		return at
+	}
+	for _, part := range strings.Split(fragment[1:], "/") {
 		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
 		var next *node
 		if at.kind == 'a' {

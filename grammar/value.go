@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -371,7 +372,7 @@ func (c *schemaCompiler) empty(v *value, depth int) bool {
 	if v.null || v.bools != 0 || v.num != nil || v.str != nil {
 		return false
 	}
-	never := func(w conj) bool { return len(w) > 0 && depth > 0 && c.empty(c.eval(w), depth-1) }
+	never := func(w conj) bool { return len(w) > 0 && depth > 0 && c.never(w, depth-1) }
 	for _, a := range v.arrays {
 		none := a.max >= 0 && a.min > a.max
 		for i := 0; i < min(a.min, len(a.prefix)+1) && !none; i++ {
@@ -392,3 +393,27 @@ func (c *schemaCompiler) empty(v *value, depth int) bool {
 	}
 	return true
 }
+
+// never says whether v certainly can't be met. Of a schema that is still being read,
+// further up, nothing is certain.
+func (c *schemaCompiler) never(v conj, depth int) bool {
+	open := len(c.open)
+	var none bool
+	err := guard(func() { none = c.empty(c.eval(v), depth) })
+	if e := new(cycleError); errors.As(err, &e) {
+		for _, t := range c.open[open:] {
+			delete(c.values, t)
+		}
+		c.open = c.open[:open]
+		return false
+	}
+	if err != nil {
+		panic(abort{err})
+	}
+	return none
+}
+
+// A cycleError says that a schema's meaning depends on itself.
+type cycleError struct{ *SchemaError }
+
+func (e *cycleError) Unwrap() error { return e.SchemaError }
