@@ -105,6 +105,9 @@ func (c *schemaCompiler) array(n *node) *array {
 			a.rest = nil
 		}
 	}
+	if k := c.unevaluated(n, "unevaluatedItems"); k != nil && n.members["items"] == nil {
+		a.rest = conj{{n: k}}
+	}
 	least := count(n, "minContains", 1)
 	if k := n.members["contains"]; k != nil && least > 0 {
 		a.contains = []contains{{conj{{n: k}}, least}}
@@ -169,6 +172,9 @@ func (c *schemaCompiler) object(n *node) *object {
 		if k.kind == 'b' && k.truth {
 			additional = nil
 		}
+	}
+	if k := c.unevaluated(n, "unevaluatedProperties"); k != nil && n.members["additionalProperties"] == nil {
+		additional = conj{{n: k}}
 	}
 	for _, k := range classes {
 		if !k.matched {
@@ -350,4 +356,20 @@ func (c *schemaCompiler) dependents(n *node, v *value) *value {
 		}
 	}
 	return v
+}
+
+// unevaluated returns the schema of unevaluatedItems or unevaluatedProperties, nil if
+// it allows all. Beside a keyword that applies other schemas to the same value, it would depend
+// on which of them hold, which isn't followed.
+func (c *schemaCompiler) unevaluated(n *node, keyword string) *node {
+	k := n.members[keyword]
+	if k == nil || k.kind == 'b' && k.truth {
+		return nil
+	}
+	for _, other := range []string{"$ref", "allOf", "anyOf", "contains", "dependentSchemas", "else", "if", "not", "oneOf", "then"} {
+		if n.members[other] != nil {
+			fail(n, keyword, "it is not supported beside %s", other)
+		}
+	}
+	return k
 }

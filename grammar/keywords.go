@@ -86,8 +86,8 @@ var keywords = []Keyword{
 	{"then", Enforced, ""},
 	{"title", Annotation, ""},
 	{"type", Enforced, "integers are written without a fraction"},
-	{"unevaluatedItems", Refused, "what other keywords have looked at isn't followed"},
-	{"unevaluatedProperties", Refused, "what other keywords have looked at isn't followed"},
+	{"unevaluatedItems", Enforced, "true, or beside no keyword that applies other schemas to the same value"},
+	{"unevaluatedProperties", Enforced, "true, or beside no keyword that applies other schemas to the same value"},
 	{"uniqueItems", Enforced, "only false, or with maxItems 1 at most"},
 	{"writeOnly", Annotation, ""},
 }

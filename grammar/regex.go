@@ -271,6 +271,10 @@ func fromSyntax(lim *budget, re *syntax.Regexp) expr {
 		for i := 0; i < len(re.Rune); i += 2 {
 			a = append(a, runes(re.Rune[i], re.Rune[i+1]))
 		}
+		if len(a) > 8 {
+			// Made small first: a letter of any script has hundreds of ranges.
+			return language{compileExpr(lim, a)}
+		}
 		return a
 	case syntax.OpAnyCharNotNL:
 		return alt{runes(0, '\n'-1), runes('\n'+1, utf8.MaxRune)}

@@ -59,7 +59,7 @@ func readSuite(t testing.TB) (groups []suiteGroup) {
 // the instance is valid, and none if it isn't.
 func TestSuite(t *testing.T) {
 	var refused strings.Builder
-	groups, cases, refusals := 0, 0, 0
+	groups, cases, refusals, narrower := 0, 0, 0, 0
 	for _, g := range readSuite(t) {
 		c, err := grammar.Compile(context.Background(), grammar.Spec{Kind: grammar.JSONSchema, Source: string(g.schema)}, byteVocabulary(t))
 		groups++
@@ -88,12 +88,17 @@ func TestSuite(t *testing.T) {
 					break
 				}
 			}
+			if got == "" && test.valid && strings.HasPrefix(g.file, "optional/format/") {
+				narrower++
+				fmt.Fprintf(&refused, "%s: narrower than the standard: %s\n", g.file, test.instance)
+				continue
+			}
 			if got == "" && test.valid || got != "" && !test.valid {
 				t.Errorf("%s: %s: %s\n\ton %s: accepted: %q, valid: %v", g.file, g.description, g.schema, test.instance, got, test.valid)
 			}
 		}
 	}
-	summary := fmt.Sprintf("%d schemas, of which %d are refused; %d instances\n\n", groups, refusals, cases)
+	summary := fmt.Sprintf("%d schemas, of which %d are refused; %d instances, of which %d are of formats and valid but not accepted\n\n", groups, refusals, cases, narrower)
 	golden(t, "testdata/suite.refused", summary+refused.String())
 }
 
@@ -181,7 +186,7 @@ func text(v any) string {
 	if err := e.Encode(v); err != nil {
 		panic(err)
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return strings.NewReplacer("\\u2028", "\u2028", "\\u2029", "\u2029").Replace(strings.TrimSuffix(b.String(), "\n"))
 }
 
 func times(a []string, between string, b []string) (out []string) {

@@ -96,10 +96,18 @@ const (
 	fullTime = `([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?` + offset
 	octet    = `(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
 	ipv4     = octet + `(\.` + octet + `){3}`
-	label    = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 	atom     = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+	userinfo = `([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*`
+	host     = `([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*`
 	pchar    = `([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})`
 )
+
+// labels is the pattern of host names of up to n labels of up to most characters: together
+// they stay below the 253 characters that are allowed.
+func labels(n, most int) string {
+	label := fmt.Sprintf(`[A-Za-z0-9]([A-Za-z0-9-]{0,%d}[A-Za-z0-9])?`, most-2)
+	return fmt.Sprintf(`%s(\.%s){0,%d}`, label, label, n-1)
+}
 
 // formats are the patterns of the formats supported, each narrower than or the same as what
 // its RFC allows.
@@ -111,9 +119,9 @@ var formats = map[string]string{
 	"ipv4":         ipv4,
 	"ipv6":         ipv6(),
 	"uuid":         `[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}`,
-	"email":        atom + `(\.` + atom + `)*@` + label + `(\.` + label + `)*`,
-	"hostname":     label + `(\.` + label + `)*`,
-	"uri":          `[A-Za-z][A-Za-z0-9+.-]*:(//([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*(@([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)?(:[0-9]*)?(/` + pchar + `*)*|/?(` + pchar + `+(/` + pchar + `*)*)?)(\?(` + pchar + `|[/?])*)?(#(` + pchar + `|[/?])*)?`,
+	"email":        atom + `(\.` + atom + `)*@` + labels(3, 63),
+	"hostname":     `(?!(.*\.)?..--)(` + labels(3, 63) + `|` + labels(8, 30) + `)`,
+	"uri":          `[A-Za-z][A-Za-z0-9+.-]*:(//(` + userinfo + `@)?(` + host + `|\[(` + ipv6() + `)\])(:[0-9]*)?(/` + pchar + `*)*|/?(` + pchar + `+(/` + pchar + `*)*)?)(\?(` + pchar + `|[/?])*)?(#(` + pchar + `|[/?])*)?`,
 	"json-pointer": `(/([^~/]|~[01])*)*`,
 }
 

@@ -18,8 +18,8 @@ files += [root / "optional" / f"{n}.json" for n in OPTIONAL]
 files += [root / "optional" / "format" / f"{n}.json" for n in FORMATS]
 out = []
 for file in files:
-    if file.name in ("vocabulary.json",):
-        continue
+    if file == root / "format.json" or file.name == "vocabulary.json":
+        continue  # there formats are annotations only, and keywords change their meaning
     for group in json.loads(file.read_text()):
         schema = group["schema"]
         if isinstance(schema, dict):
