@@ -96,8 +96,8 @@ func (e *SyntaxError) Error() string {
 type Compiled struct {
 	vocab   *Vocabulary
 	program *program
-	masks   []atomic.Pointer[stateMask] // by state; nil until wanted
-	kept    atomic.Int64                // bytes of masks
+	masks   []*atomic.Pointer[stateMask] // by state; what they point to is nil until wanted
+	kept    atomic.Int64                 // bytes of masks
 }
 
 // Compile makes spec ready for texts in the tokens of vocab. Errors are a
@@ -107,7 +107,17 @@ func Compile(ctx context.Context, spec Spec, vocab *Vocabulary) (*Compiled, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Compiled{vocab: vocab, program: p, masks: make([]atomic.Pointer[stateMask], len(p.states))}, nil
+	c := &Compiled{vocab: vocab, program: p, masks: make([]*atomic.Pointer[stateMask], len(p.states))}
+	for _, r := range p.rules {
+		own := vocab.shared[r.rule]
+		if own == nil {
+			own = make([]atomic.Pointer[stateMask], len(r.rule.states))
+		}
+		for i := range own {
+			c.masks[int(r.base)+i] = &own[i]
+		}
+	}
+	return c, nil
 }
 
 func compile(ctx context.Context, spec Spec) (p *program, err error) {

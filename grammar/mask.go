@@ -6,12 +6,12 @@ import (
 )
 
 // A stateMask is what the vocabulary's trie says of a state: the tokens that can
-// be read without knowing the stack, and the nodes at which the rule may end
-// while longer tokens go on.
+// be read without knowing the stack, and what is left of the others where the rule
+// may end.
 type stateMask struct {
 	tokens []int32  // if few
 	words  []uint32 // if many
-	pops   []int32
+	rest   *trie    // nil if nothing is left of any
 }
 
 // maxKept bounds the bytes of the masks that a Compiled keeps. What is beyond is
@@ -34,7 +34,7 @@ func (s *State) Mask(dst []uint32) (allowed int, err error) {
 	}
 	now := s.now()
 	w := walker{c: s.c, closer: closer{p: s.c.program}, dst: dst, left: maxVisits}
-	w.items(now.items, 0)
+	w.start(now.items)
 	if w.closer.err != nil {
 		return 0, w.closer.err
 	}
@@ -49,60 +49,67 @@ func (s *State) Mask(dst []uint32) (allowed int, err error) {
 	return allowed, nil
 }
 
-// A walker walks the trie for one mask.
+// A walker walks tries for one mask.
 type walker struct {
 	c      *Compiled
 	closer closer
 	dst    []uint32
 	left   int // trie nodes it may still look at
 	levels []reading
+	single [maxToken + 1]int32
 }
 
-// items marks the tokens that go on from a trie node in any of the items.
-func (w *walker) items(items []item, node int32) {
+// start marks the tokens that go on in any of the items.
+func (w *walker) start(items []item) {
+	for _, it := range items {
+		m := w.c.masks[it.state].Load()
+		if m == nil {
+			m = w.compute(it.state)
+		}
+		for _, t := range m.tokens {
+			w.dst[t/32] |= 1 << (t % 32)
+		}
+		for i, word := range m.words {
+			w.dst[i] |= word
+		}
+		if m.rest != nil && it.stack != nil {
+			w.items(w.caller(it.stack), m.rest, 0)
+		}
+	}
+}
+
+// caller returns what can be read where a rule has ended.
+func (w *walker) caller(f *frame) []item {
+	w.closer.reset()
+	w.closer.visit(item{f.ret, f.below})
+	var after reading
+	w.closer.close(&after)
+	return after.items
+}
+
+// items marks the tokens below a trie's node that go on in any of the items.
+func (w *walker) items(items []item, t *trie, node int32) {
 	for _, it := range items {
 		if w.closer.err != nil {
 			return
 		}
-		var pops []int32
-		if node == 0 {
-			pops = w.root(it.state)
-		} else {
-			pops = w.walk(it.state, node, w.dst, nil)
-		}
+		pops := w.walk(it.state, t, node, w.dst)
 		if len(pops) == 0 || it.stack == nil {
 			continue
 		}
-		w.closer.reset()
-		w.closer.visit(item{it.stack.ret, it.stack.below})
-		var after reading
-		w.closer.close(&after)
+		after := w.caller(it.stack)
 		for _, p := range pops {
-			w.items(after.items, p)
+			w.items(after, t, p)
 		}
 	}
 }
 
-// root marks the tokens that a state allows whatever the stack, and returns where
-// its rule may end.
-func (w *walker) root(s int32) []int32 {
-	m := w.c.masks[s].Load()
-	if m == nil {
-		m = w.compute(s)
-	}
-	for _, t := range m.tokens {
-		w.dst[t/32] |= 1 << (t % 32)
-	}
-	for i, word := range m.words {
-		w.dst[i] |= word
-	}
-	return m.pops
-}
-
-// compute walks the whole trie for a state, and keeps the result if there is room.
+// compute walks the vocabulary for a state, and keeps the result if there is room.
 func (w *walker) compute(s int32) *stateMask {
-	words := make([]uint32, w.c.vocab.MaskWords())
-	m := &stateMask{pops: w.walk(s, 0, words, nil)}
+	v := w.c.vocab
+	words := make([]uint32, v.MaskWords())
+	pops := w.walk(s, &v.trie, 0, words)
+	m := new(stateMask)
 	n := 0
 	for _, word := range words {
 		n += bits.OnesCount32(word)
@@ -117,7 +124,24 @@ func (w *walker) compute(s int32) *stateMask {
 			}
 		}
 	}
-	size := int64(4*(len(m.words)+len(m.tokens)+len(m.pops)) + 96)
+	size := int64(4*(len(m.words)+len(m.tokens)) + 96)
+	var entries []entry
+	if !w.c.program.states[s].called {
+		pops = nil // nothing goes on where the text ends
+	}
+	for _, p := range pops {
+		for i := p + 1; i < v.trie.end[p]; i++ {
+			for e := v.trie.first[i]; e >= 0; e = v.trie.next[e] {
+				id := v.trie.token[e]
+				entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
+			}
+		}
+	}
+	if len(entries) > 0 {
+		t := newTrie(entries)
+		m.rest = &t
+		size += int64(15*len(t.char) + 8*len(entries))
+	}
 	if w.closer.err != nil || w.c.kept.Add(size) > maxKept {
 		w.c.kept.Add(-size)
 	} else if !w.c.masks[s].CompareAndSwap(nil, m) {
@@ -126,38 +150,46 @@ func (w *walker) compute(s int32) *stateMask {
 	return m
 }
 
-// walk marks in dst the tokens below a trie node that can be read from state s
-// without leaving its rule, and appends the nodes where the rule may end to pops.
-func (w *walker) walk(s, node int32, dst []uint32, pops []int32) []int32 {
-	v := w.c.vocab
+// many stands for a level of a walk that isn't in one simple state, and has a reading.
+const many = -1
+
+// walk marks in dst the tokens below a trie's node that can be read from state s
+// without leaving its rule, and returns the nodes where the rule may end while longer
+// tokens go on.
+func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32) {
 	states := w.c.program.states
-	base := v.depth[node]
-	w.level(0).items = append(w.level(0).items[:0], item{s, bottom})
-	end := v.end[node]
-	for i := node + 1; i < end; {
+	base := t.depth[node]
+	single := w.single[:] // by depth: the state, or many
+	single[0] = s
+	end := t.end[node]
+	i := node + 1
+	for i < end {
 		w.left--
-		d := int(v.depth[i] - base)
-		here := w.level(d)
-		above := &w.levels[d-1]
-		if len(above.items) == 1 {
-			it := above.items[0]
-			to := states[it.state].next(v.char[i])
+		d := int(t.depth[i] - base)
+		if above := single[d-1]; above != many {
+			to := states[above].next(t.char[i])
 			if to < 0 {
-				i = v.end[i]
+				i = t.end[i]
 				continue
 			}
-			if t := &states[to]; t.accept || len(t.calls) > 0 {
-				w.closer.reset()
-				w.closer.visit(item{to, it.stack})
-				here.items, here.popped = here.items[:0], false
-				w.closer.close(here)
-			} else {
-				here.items, here.popped = append(here.items[:0], item{to, it.stack}), false
+			if !states[to].branches {
+				single[d] = to
+				w.mark(t, i, dst)
+				i++
+				continue
 			}
+			w.closer.reset()
+			w.closer.visit(item{to, bottom})
+			here := w.level(d)
+			here.items, here.popped = here.items[:0], false
+			w.closer.close(here)
 		} else {
-			w.closer.step(above.items, v.char[i], here)
+			here := w.level(d)
+			w.closer.step(w.levels[d-1].items, t.char[i], here)
 		}
-		if here.popped && v.end[i] > i+1 {
+		here := &w.levels[d]
+		single[d] = many
+		if here.popped && t.end[i] > i+1 {
 			pops = append(pops, i)
 		}
 		if w.left < 0 && w.closer.err == nil {
@@ -167,17 +199,26 @@ func (w *walker) walk(s, node int32, dst []uint32, pops []int32) []int32 {
 			return pops
 		}
 		if here.popped || len(here.items) > 0 {
-			for t := v.first[i]; t >= 0; t = v.same[t] {
-				dst[t/32] |= 1 << (t % 32)
-			}
+			w.mark(t, i, dst)
 		}
 		if len(here.items) == 0 {
-			i = v.end[i]
-		} else {
-			i++
+			i = t.end[i]
+			continue
 		}
+		if len(here.items) == 1 && here.items[0].stack == bottom {
+			single[d] = here.items[0].state
+		}
+		i++
 	}
 	return pops
+}
+
+// mark sets the tokens that end at a node.
+func (w *walker) mark(t *trie, node int32, dst []uint32) {
+	for e := t.first[node]; e >= 0; e = t.next[e] {
+		id := t.token[e]
+		dst[id/32] |= 1 << (id % 32)
+	}
 }
 
 // level returns the reading at a depth of the walk.

@@ -73,11 +73,14 @@ func syntheticVocabulary(t testing.TB) ([][]byte, *grammar.Vocabulary) {
 	}
 	syllables := []string{"a", "e", "in", "th", "er", "on", "re", "st", "co", "de", "ti", "al", "ing", "pro", "ne", "lo", "é", "ü", "да", "日", "本", "ion", "ment", "x", "q", "ly"}
 	for len(tokens) < 128_000-1 {
-		s := []string{"", " ", " ", "_", "\"", "."}[r.IntN(6)]
+		s := []string{"", " ", " ", "_", "."}[r.IntN(5)]
+		if r.IntN(200) == 0 {
+			s = "\""
+		}
 		for range 1 + r.IntN(4) {
 			s += syllables[r.IntN(len(syllables))]
 		}
-		if r.IntN(12) == 0 {
+		if r.IntN(200) == 0 {
 			s += []string{"\"", "\":", ",", "\",", ".\"", ")"}[r.IntN(6)]
 		}
 		add(s)

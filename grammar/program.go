@@ -8,7 +8,10 @@ type state struct {
 	calls  []call // rule is the start state of the rule called
 	table  *[256]int32
 	accept bool
-	last   bool // accepts and goes nowhere: a call that returns here needs no frame
+	called bool // its rule is called by another, or by itself
+	// branches is set if something can be done without a byte: to end or to call.
+	branches bool
+	last     bool // accepts and goes nowhere: a call that returns here needs no frame
 }
 
 func (s *state) next(b byte) int32 {
@@ -30,6 +33,13 @@ func (s *state) next(b byte) int32 {
 type program struct {
 	states []state
 	start  int32
+	rules  []placed
+}
+
+// placed says where a rule's states are.
+type placed struct {
+	rule *dfa
+	base int32
 }
 
 // tableEdges is the number of edges above which a state gets a table.
@@ -64,11 +74,20 @@ func link(lim *budget, rules []*dfa, root int, name func(rule int) string) *prog
 	if total > maxStates {
 		panic(abort{fmt.Errorf("%w: %d states, at most %d are allowed", ErrLimit, total, maxStates)})
 	}
+	called := make([]bool, len(rules))
+	for _, r := range order {
+		for _, s := range rules[r].states {
+			for _, c := range s.calls {
+				called[c.rule] = true
+			}
+		}
+	}
 	p := &program{states: make([]state, 0, total), start: base[root]}
 	for _, r := range order {
 		lim.spend(len(rules[r].states))
+		p.rules = append(p.rules, placed{rules[r], base[r]})
 		for _, s := range rules[r].states {
-			t := state{accept: s.accept, last: s.accept && len(s.edges)+len(s.calls) == 0}
+			t := state{accept: s.accept, called: called[r], branches: s.accept || len(s.calls) > 0, last: s.accept && len(s.edges)+len(s.calls) == 0}
 			for _, e := range s.edges {
 				t.edges = append(t.edges, edge{e.lo, e.hi, base[r] + e.to})
 			}
@@ -97,6 +116,9 @@ func productive(lim *budget, rules []*dfa) []*dfa {
 	good := make([]bool, len(rules))
 	// filter keeps the calls of good rules.
 	filter := func(d *dfa) *dfa {
+		if leaf(d) {
+			return d
+		}
 		var out dfa
 		for _, s := range d.states {
 			t := dfaState{edges: s.edges, accept: s.accept}

@@ -2,9 +2,11 @@ package grammar
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 )
 
 // A Vocabulary is a tokenizer's tokens as a trie, made once and shared by all
@@ -14,12 +16,25 @@ type Vocabulary struct {
 	eos     []int32
 	special []bool
 
-	// The trie in pre-order: node 0 is the root, the subtree of node i is i..end[i].
+	trie   trie
+	shared map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
+}
+
+// A trie holds texts and the tokens that they stand for, in pre-order: node 0 is the root, the
+// subtree of node i is i..end[i].
+type trie struct {
 	char  []byte
 	depth []uint16
 	end   []int32
-	first []int32 // a token that ends at the node, or -1
-	same  []int32 // by token: the next one with the same bytes, or -1
+	first []int32 // of the entries that end at the node, or -1
+	next  []int32 // by entry: the next one that ends at the same node, or -1
+	token []int32 // by entry
+}
+
+// An entry is a text and the token that it stands for.
+type entry struct {
+	text  []byte
+	token int32
 }
 
 // maxToken bounds a token's bytes; longer ones are never allowed.
@@ -34,7 +49,7 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 	if len(tokens) >= math.MaxInt32/2 {
 		return nil, fmt.Errorf("a vocabulary of %d tokens is too large", len(tokens))
 	}
-	v := &Vocabulary{tokens: tokens, eos: slices.Clone(eos), special: make([]bool, len(tokens)), same: make([]int32, len(tokens))}
+	v := &Vocabulary{tokens: tokens, eos: slices.Clone(eos), special: make([]bool, len(tokens)), shared: make(map[*dfa][]atomic.Pointer[stateMask])}
 	for _, ids := range [][]int32{special, eos} {
 		for _, id := range ids {
 			if id < 0 || int(id) >= len(tokens) {
@@ -43,54 +58,80 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 			v.special[id] = true
 		}
 	}
-	var order []int32
+	var entries []entry
 	for i, t := range tokens {
-		v.same[i] = -1
 		if !v.special[i] && len(t) > 0 && len(t) <= maxToken {
-			order = append(order, int32(i))
+			entries = append(entries, entry{t, int32(i)})
 		}
 	}
-	slices.SortFunc(order, func(a, b int32) int {
-		if c := bytes.Compare(tokens[a], tokens[b]); c != 0 {
-			return c
-		}
-		return int(a - b)
-	})
-	v.build(order)
-	return v, nil
+	v.trie = newTrie(entries)
+	for _, d := range []*dfa{common().jsonString, common().jsonNumber, common().space} {
+		v.shared[d] = make([]atomic.Pointer[stateMask], len(d.states))
+	}
+	return v, v.prepare()
 }
 
-func (v *Vocabulary) build(order []int32) {
+// prepare finds the masks that nearly every constraint on JSON needs, so that no
+// request waits for them.
+func (v *Vocabulary) prepare() error {
+	c, err := Compile(context.Background(), Spec{Kind: JSONSchema, Source: `{}`}, v)
+	if err != nil {
+		return err
+	}
+	w := walker{c: c, closer: closer{p: c.program}, left: math.MaxInt}
+	for _, r := range c.program.rules {
+		if v.shared[r.rule] == nil {
+			continue
+		}
+		for i := range r.rule.states {
+			if len(r.rule.states[i].edges) > 0 {
+				w.compute(r.base + int32(i))
+			}
+		}
+	}
+	return w.closer.err
+}
+
+func newTrie(entries []entry) trie {
+	slices.SortFunc(entries, func(a, b entry) int {
+		if c := bytes.Compare(a.text, b.text); c != 0 {
+			return c
+		}
+		return int(a.token - b.token)
+	})
+	var t trie
 	node := func(c byte, depth int) {
-		v.char = append(v.char, c)
-		v.depth = append(v.depth, uint16(depth))
-		v.end = append(v.end, 0)
-		v.first = append(v.first, -1)
+		t.char = append(t.char, c)
+		t.depth = append(t.depth, uint16(depth))
+		t.end = append(t.end, 0)
+		t.first = append(t.first, -1)
 	}
 	node(0, 0)
-	path := []int32{0} // the nodes on the way to the last token
+	path := []int32{0} // the nodes on the way to the last text
 	var last []byte
-	for _, id := range order {
-		t := v.tokens[id]
+	for i, e := range entries {
 		shared := 0
-		for shared < len(last) && shared < len(t) && last[shared] == t[shared] {
+		for shared < len(last) && shared < len(e.text) && last[shared] == e.text[shared] {
 			shared++
 		}
 		for len(path) > shared+1 {
-			v.end[path[len(path)-1]] = int32(len(v.char))
+			t.end[path[len(path)-1]] = int32(len(t.char))
 			path = path[:len(path)-1]
 		}
-		for i := shared; i < len(t); i++ {
-			path = append(path, int32(len(v.char)))
-			node(t[i], i+1)
+		for i := shared; i < len(e.text); i++ {
+			path = append(path, int32(len(t.char)))
+			node(e.text[i], i+1)
 		}
 		at := path[len(path)-1]
-		v.same[id], v.first[at] = v.first[at], id
-		last = t
+		t.next = append(t.next, t.first[at])
+		t.token = append(t.token, e.token)
+		t.first[at] = int32(i)
+		last = e.text
 	}
 	for _, n := range path {
-		v.end[n] = int32(len(v.char))
+		t.end[n] = int32(len(t.char))
 	}
+	return t
 }
 
 // Size returns the number of tokens, special ones included.
