@@ -13,7 +13,7 @@ var ErrLimit = errors.New("too large for a constraint")
 const (
 	maxSource = 1 << 20   // bytes of a constraint's text
 	maxDepth  = 128       // nesting of a schema, a regex or a grammar's parentheses
-	maxWork   = 40 << 20  // steps of compilation, a few seconds at the worst
+	maxWork   = 24 << 20  // steps of compilation: about a second and 300 MB at the worst
 	maxStates = 200_000   // of a compiled grammar
 	maxRepeat = 20_000    // of one repetition's counts
 	maxShapes = 512       // alternatives that allOf, anyOf and the like multiply to

@@ -50,8 +50,11 @@ type builder struct {
 	round  int32
 }
 
+// nodeCost is what a node costs of the budget: as it takes memory too, more than a step.
+const nodeCost = 20
+
 func (b *builder) node() int32 {
-	b.lim.spend(1)
+	b.lim.spend(nodeCost)
 	b.states = append(b.states, nfaState{})
 	return int32(len(b.states) - 1)
 }
