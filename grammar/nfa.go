@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"unicode/utf8"
 )
@@ -247,10 +248,9 @@ func (b *builder) determinize(start, end int32) *dfa {
 			b.lim.spend(len(edges))
 			lo = hi
 		}
-		for rule, to := range calls {
-			s.calls = append(s.calls, call{rule, number(to, false)})
+		for _, rule := range slices.Sorted(maps.Keys(calls)) {
+			s.calls = append(s.calls, call{rule, number(calls[rule], false)})
 		}
-		slices.SortFunc(s.calls, func(a, b call) int { return int(a.rule - b.rule) })
 		out.states = append(out.states, s)
 	}
 	return minimize(b.lim, trim(&out))

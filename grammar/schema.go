@@ -52,10 +52,16 @@ func (v conj) pointer() string {
 
 func (c *schemaCompiler) findAnchors(n *node) {
 	if a := n.members["$anchor"]; a != nil && a.kind == 's' {
+		if _, ok := c.anchors[a.text]; ok {
+			n = nil // which one is meant can't be told
+		}
 		c.anchors[a.text] = n
+		if n == nil {
+			return
+		}
 	}
-	for _, m := range n.members {
-		c.findAnchors(m)
+	for _, k := range n.keys {
+		c.findAnchors(n.members[k])
 	}
 	for _, m := range n.items {
 		c.findAnchors(m)
@@ -276,7 +282,7 @@ func (c *schemaCompiler) resolve(n, ref *node) *node {
 		if a := c.anchors[fragment]; a != nil {
 			return a
 		}
-		fail(n, "$ref", "there is no anchor %q", fragment)
+		fail(n, "$ref", "there is no anchor %q, or more than one", fragment)
 	}
 	at := c.root
 	if fragment == "" {
