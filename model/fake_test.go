@@ -173,6 +173,28 @@ func (o ops) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
 	return x
 }
 
+func (o ops) LayerNorm(x nn.Tensor, w, b nn.Weight, eps float32) nn.Tensor {
+	must(x.Cols == w.Out && (!b.Present() || b.Out == w.Out), "layer norm of %v by %v + %v", x, w, b)
+	o.note("layer norm %d +%d eps %g", w.Ref, b.Ref, eps)
+	return x
+}
+
+func (o ops) ScaleByPosition(x nn.Tensor, slope float32, length int) nn.Tensor {
+	must(length > 0, "scale by %d positions", length)
+	o.note("scale by position, %g a power of e of %d", slope, length)
+	return x
+}
+
+func (o ops) SoftCap(x nn.Tensor, bound float32) nn.Tensor {
+	o.note("cap at %g", bound)
+	return x
+}
+
+func (o ops) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
+	o.note("activation %d", act)
+	return x
+}
+
 func (o ops) Add(a, b nn.Tensor) nn.Tensor {
 	must(a.Rows == b.Rows && a.Cols == b.Cols, "sum of %v and %v", a, b)
 	return a

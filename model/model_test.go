@@ -271,9 +271,9 @@ func TestHyperParameters(t *testing.T) {
 		}
 	}
 	f := tinyHF()
-	f.meta["partial_rotary_factor"] = 0.5
-	if _, err := model.Inspect(f); err == nil || !strings.Contains(err.Error(), "partial_rotary_factor is 0.5") {
-		t.Errorf("half-rotated heads: %v", err)
+	f.meta["partial_rotary_factor"] = 0.4
+	if _, err := model.Inspect(f); err == nil || !strings.Contains(err.Error(), "partial_rotary_factor is 0.4: of 8 elements of a head 3 would be rotated") {
+		t.Errorf("heads of which an odd part is rotated: %v", err)
 	}
 	f = tinyGGUF()
 	delete(f.meta, "llama.block_count")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/inferflux/inferflux/checkpoint"
@@ -17,9 +18,30 @@ type Key struct{ GGUF, HF string }
 // Params reads hyper-parameters, each with the bounds it must keep, and
 // remembers everything that is wrong with them.
 type Params struct {
-	c    checkpoint.Checkpoint
-	arch string
-	errs []error
+	c        checkpoint.Checkpoint
+	arch     string
+	defaults map[Key]int
+	errs     []error
+}
+
+// Default sets what Int and IntOr return for a key that config.json leaves out: the
+// default of the class in transformers. GGUF files leave nothing to defaults.
+func (p *Params) Default(k Key, v int) {
+	if p.Format() != checkpoint.HuggingFace {
+		return
+	}
+	if p.defaults == nil {
+		p.defaults = map[Key]int{}
+	}
+	p.defaults[k] = v
+}
+
+// defaultInt is the Default of a key, or else def.
+func (p *Params) defaultInt(k Key, def int) int {
+	if v, ok := p.defaults[k]; ok {
+		return v
+	}
+	return def
 }
 
 // Format is the checkpoint's format.
@@ -65,6 +87,9 @@ func (p *Params) Null(k Key) bool {
 // bounds, the failure is recorded and low is returned.
 func (p *Params) Int(k Key, low, high int) int {
 	if !p.Has(k) {
+		if v, ok := p.defaults[k]; ok {
+			return v
+		}
 		p.Fail("%s is missing", p.name(k))
 		return low
 	}
@@ -84,7 +109,7 @@ func (p *Params) Int(k Key, low, high int) int {
 // IntOr is Int with a default for an absent key.
 func (p *Params) IntOr(k Key, def, low, high int) int {
 	if !p.Has(k) {
-		return def
+		return p.defaultInt(k, def)
 	}
 	return p.Int(k, low, high)
 }
@@ -142,6 +167,42 @@ func (p *Params) StringOr(k Key, def string) string {
 		return def
 	}
 	return s
+}
+
+// Strings is a list of strings, none if the key is absent.
+func (p *Params) Strings(k Key) []string {
+	if !p.Has(k) {
+		return nil
+	}
+	list, ok := p.c.Metadata().Strings(p.name(k))
+	if !ok {
+		raw, _ := p.c.Metadata().Value(p.name(k))
+		p.Fail("%s is %T, expected a list of strings", p.name(k), raw)
+	}
+	return list
+}
+
+// Ints is a list of integers, none if the key is absent.
+func (p *Params) Ints(k Key) []int {
+	if !p.Has(k) {
+		return nil
+	}
+	list, ok := p.c.Metadata().Ints(p.name(k))
+	if !ok {
+		raw, _ := p.c.Metadata().Value(p.name(k))
+		p.Fail("%s is %T, expected a list of integers", p.name(k), raw)
+	}
+	return list
+}
+
+// Floats is a required list of n positive numbers, nil if there is no such list.
+func (p *Params) Floats(k Key, n int) []float64 {
+	list, ok := p.c.Metadata().Floats(p.name(k))
+	if !ok || len(list) != n || slices.ContainsFunc(list, func(v float64) bool { return !(v > 0) || math.IsInf(v, 0) }) {
+		p.Fail("%s is not a list of %d positive numbers", p.name(k), n)
+		return nil
+	}
+	return list
 }
 
 // Rows is the number of rows of a tensor, such as the vocabulary's of the

@@ -7,110 +7,190 @@ import (
 	"github.com/inferflux/inferflux/nn"
 )
 
+// The parameters of a rotary embedding. In config.json they are fields of an object
+// (see ropeParams); those here lie outside of it.
 var (
-	keyRopeDims        = Key{"%s.rope.dimension_count", ""}
-	keyRopeBase        = Key{"%s.rope.freq_base", "rope_theta"}
-	keyRopeBaseNested  = Key{"", "rope_parameters.rope_theta"}
-	keyRopeScale       = Key{"%s.rope.scale_linear", ""} // files from before rope.scaling.*
-	keyScalingType     = Key{"%s.rope.scaling.type", "rope_scaling.rope_type"}
-	keyScalingTypeOld  = Key{"", "rope_scaling.type"}
-	keyScalingNested   = Key{"", "rope_parameters.rope_type"}
-	keyScalingFactor   = Key{"%s.rope.scaling.factor", "rope_scaling.factor"}
-	keyScalingOriginal = Key{"%s.rope.scaling.original_context_length", "rope_scaling.original_max_position_embeddings"}
-	keyScalingMscale   = Key{"%s.rope.scaling.attn_factor", "rope_scaling.attention_factor"}
-	keyMscale          = Key{"", "rope_scaling.mscale"}
-	keyMscaleAllDim    = Key{"", "rope_scaling.mscale_all_dim"}
-	keyPartial         = Key{"", "partial_rotary_factor"}
-	keyPartialNested   = Key{"", "rope_parameters.partial_rotary_factor"}
-	keyYarnFast        = Key{"%s.rope.scaling.yarn_beta_fast", "rope_scaling.beta_fast"}
-	keyYarnSlow        = Key{"%s.rope.scaling.yarn_beta_slow", "rope_scaling.beta_slow"}
-	keyLowFreq         = Key{"", "rope_scaling.low_freq_factor"}
-	keyHighFreq        = Key{"", "rope_scaling.high_freq_factor"}
+	keyRopeDims     = Key{"%s.rope.dimension_count", ""}
+	keyRopeBase     = Key{"%s.rope.freq_base", "rope_theta"}
+	keyRopeScale    = Key{"%s.rope.scale_linear", ""} // files from before rope.scaling.*
+	keyRopePartial  = Key{"", "partial_rotary_factor"}
+	keyRopeOriginal = Key{"", "original_max_position_embeddings"}
 )
 
-// nested moves a key of the older "rope_scaling" object of config.json to the
-// newer "rope_parameters".
-func nested(p *Params, k Key) Key {
-	const old = "rope_scaling."
-	if newer := (Key{k.GGUF, "rope_parameters." + k.HF[min(len(old), len(k.HF)):]}); k.HF != "" && p.Has(newer) {
-		return newer
+// ropeParams reads a rotary embedding's parameters. In config.json they are fields
+// of one of several objects, the first that has them: newer files have
+// "rope_parameters", older ones "rope_scaling"; where layers differ, there is one of
+// each kind of layer.
+type ropeParams struct {
+	*Params
+	objects []string
+}
+
+var ropeObjects = []string{"rope_parameters.", "rope_scaling."}
+
+// key is where a field is, in either format.
+func (r ropeParams) key(gguf, field string) Key {
+	k := Key{GGUF: gguf}
+	if field == "" {
+		return k
+	}
+	for _, o := range r.objects {
+		k.HF = o + field
+		if r.Has(k) {
+			break
+		}
 	}
 	return k
 }
 
-// readRope reads a rotary embedding for heads of headDim elements, trained for
-// context positions: plain (RoFormer, arXiv:2104.09864), linear (position
-// interpolation, arXiv:2306.15595), llama3 (as in Meta's Llama 3.1) or YaRN
-// (arXiv:2309.00071).
-func readRope(p *Params, headDim, context int) *nn.Rope {
-	dims := p.IntOr(keyRopeDims, headDim, 2, headDim)
-	if dims%2 != 0 {
-		p.Fail("%s is %d, expected an even number", p.name(keyRopeDims), dims)
+// or is k if the checkpoint has it, else other.
+func (r ropeParams) or(k, other Key) Key {
+	if r.Has(k) {
+		return k
+	}
+	return other
+}
+
+// readRope reads the rotary embedding of all layers. In GGUF files, pairs are
+// rotated in the given style, and so they are in those folders whose classes do it so
+// too; the llama family's, which are stored for the other, call it RopeInterleaved
+// here.
+func readRope(p *Params, c Config, style nn.RopeStyle) *nn.Rope {
+	if p.Format() == checkpoint.HuggingFace {
+		style = nn.RopeHalf
+	}
+	return ropeParams{p, ropeObjects}.read(c, style, 1, 10000)
+}
+
+// read reads a rotary embedding: plain (RoFormer, arXiv:2104.09864), of a part of each
+// head, linear (position interpolation, arXiv:2306.15595), llama3 (as in Meta's Llama
+// 3.1), YaRN (arXiv:2309.00071) or LongRoPE (arXiv:2402.13753).
+//
+// Dynamic scaling changes nothing within the context that config.json states, past
+// which no engine goes; and so do the sections of multi-section embeddings for text,
+// where all of them count the same positions.
+func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *nn.Rope {
+	partial = r.FloatOr(r.or(r.key("", keyRopePartial.HF), keyRopePartial), partial, 0, 1)
+	dims := r.IntOr(keyRopeDims, int(float64(c.HeadDim)*partial), 1, c.HeadDim)
+	if dims%2 != 0 || dims == 0 {
+		if r.Format() == checkpoint.GGUF {
+			r.Fail("%s is %d, expected an even number", r.name(keyRopeDims), dims)
+		} else {
+			r.Fail("%s is %g: of %d elements of a head %d would be rotated, expected an even number", keyRopePartial.HF, partial, c.HeadDim, dims)
+		}
 		return nil
 	}
-	for _, k := range []Key{keyPartial, keyPartialNested} {
-		if part := p.FloatOr(k, 1, 0, 1); part != 1 {
-			p.Fail("%s is %g: heads that are rotated in part are not supported", p.name(k), part)
-		}
-	}
-	baseKey := keyRopeBase
-	if p.Has(keyRopeBaseNested) {
-		baseKey = keyRopeBaseNested
-	}
-	base := p.FloatOr(baseKey, 10000, 1, 1e12)
-	r := &nn.Rope{Style: nn.RopeInterleaved, Dims: dims, InvFreq: make([]float32, dims/2)}
-	if p.Format() == checkpoint.HuggingFace {
-		r.Style = nn.RopeHalf
-	}
+	base = r.FloatOr(r.or(r.key("%s.rope.freq_base", keyRopeBase.HF), keyRopeBase), base, 1, 1e12)
+	rope := &nn.Rope{Style: style, Dims: dims}
 	freq := make([]float64, dims/2)
 	for i := range freq {
 		freq[i] = math.Pow(base, -float64(2*i)/float64(dims))
 	}
-	kindKey := keyScalingType
-	for _, k := range []Key{keyScalingTypeOld, keyScalingNested} {
-		if p.Has(k) {
-			kindKey = k
-		}
-	}
-	factor := func() float64 {
-		k := nested(p, keyScalingFactor)
-		if !p.Has(k) && p.Has(keyRopeScale) {
-			k = keyRopeScale
-		}
-		return p.FloatOr(k, 1, 1, 1e6)
-	}
-	original := p.IntOr(nested(p, keyScalingOriginal), context, 1, maxContext)
-	switch kind := p.StringOr(kindKey, ""); kind {
-	case "", "linear":
+	factorKey := r.or(r.key("%s.rope.scaling.factor", "factor"), keyRopeScale)
+	factor := r.FloatOr(factorKey, 1, 1, 1e6)
+	original := r.IntOr(r.or(r.key("%s.rope.scaling.original_context_length", keyRopeOriginal.HF), keyRopeOriginal), c.Context, 1, maxContext)
+	attnFactor := r.key("%s.rope.scaling.attn_factor", "attention_factor")
+	number := func(gguf, field string, def float64) float64 { return r.FloatOr(r.key(gguf, field), def, 1e-3, 1e6) }
+
+	kindKey := r.or(r.key("%s.rope.scaling.type", "rope_type"), r.key("", "type"))
+	kind := r.StringOr(kindKey, "")
+	switch {
+	case kind == "" && (r.Format() == checkpoint.GGUF || r.Has(factorKey)), kind == "linear":
 		// A file without a type but with a factor means linear scaling.
-		f := factor()
 		for i := range freq {
-			freq[i] /= f
+			freq[i] /= factor
 		}
-	case "none", "default":
-	case "llama3":
-		scaleLlama3(freq, factor(), p.FloatOr(nested(p, keyLowFreq), 1, 1e-3, 1e6), p.FloatOr(nested(p, keyHighFreq), 4, 1e-3, 1e6), float64(original))
-	case "yarn":
-		f := factor()
-		scaleYarn(freq, f, base, p.FloatOr(nested(p, keyYarnFast), 32, 1e-3, 1e6), p.FloatOr(nested(p, keyYarnSlow), 1, 1e-3, 1e6), float64(original))
-		// GGUF's attn_factor multiplies the paper's mscale, the attention_factor of
-		// config.json replaces it.
-		scale := yarnScale(f, 1)
-		if given := p.FloatOr(nested(p, keyScalingMscale), 1, 1e-3, 1e3); p.Format() == checkpoint.GGUF {
-			scale *= given
-		} else if p.Has(nested(p, keyScalingMscale)) {
-			scale = given
-		} else if p.Has(nested(p, keyMscale)) && p.Has(nested(p, keyMscaleAllDim)) {
-			scale = yarnScale(f, p.FloatOr(nested(p, keyMscale), 1, 1e-3, 1e3)) / yarnScale(f, p.FloatOr(nested(p, keyMscaleAllDim), 1, 1e-3, 1e3))
+	case kind == "", kind == "none", kind == "default", kind == "dynamic", kind == "mrope":
+	case kind == "llama3":
+		scaleLlama3(freq, factor, number("", "low_freq_factor", 1), number("", "high_freq_factor", 4), float64(original))
+	case kind == "yarn":
+		if !r.Has(factorKey) {
+			factor = max(float64(c.Context)/float64(original), 1)
 		}
-		r.Scale = float32(scale)
+		scaleYarn(freq, factor, base, number("%s.rope.scaling.yarn_beta_fast", "beta_fast", 32), number("%s.rope.scaling.yarn_beta_slow", "beta_slow", 1), float64(original))
+		rope.Scale = float32(r.yarnScale(factor, attnFactor))
+	case kind == "longrope", kind == "su":
+		if !r.Has(factorKey) {
+			factor = float64(c.Context) / float64(original)
+		}
+		scale := 1.0
+		if factor > 1 && original > 1 {
+			scale = math.Sqrt(1 + math.Log(factor)/math.Log(float64(original)))
+		}
+		rope.Scale = float32(r.FloatOr(attnFactor, scale, 1e-3, 1e3))
+		if r.Format() == checkpoint.HuggingFace {
+			rope.LongFrom = original
+			rope.LongInvFreq = divided(freq, r.Floats(r.key("", "long_factor"), len(freq)))
+			rope.InvFreq = divided(freq, r.Floats(r.key("", "short_factor"), len(freq)))
+			return rope
+		}
+		if _, ok := r.c.Tensor(nameRopeLong.GGUF); !ok {
+			r.Fail("%s is %q, but there is no tensor %s", r.name(kindKey), kind, nameRopeLong.GGUF)
+		}
 	default:
-		p.Fail("%s is %q, expected none, linear, llama3 or yarn", p.name(kindKey), kind)
+		r.Fail("%s is %q, expected none, linear, dynamic, llama3, yarn, longrope or mrope", r.name(kindKey), kind)
 	}
+	rope.InvFreq = divided[float32](freq, nil)
+	if r.Format() == checkpoint.GGUF {
+		// The factors of LongRoPE are tensors (see storedRope), which files bring
+		// without naming the type.
+		rope.LongFrom = original
+		if rope.Scale == 0 && r.Has(attnFactor) {
+			rope.Scale = float32(r.FloatOr(attnFactor, 1, 1e-3, 1e3))
+		}
+	}
+	return rope
+}
+
+// storedRope divides the frequencies by the factors that GGUF files store as tensors:
+// rope_freqs.weight for Llama 3's scaling, rope_factors_* for LongRoPE.
+func storedRope(w *Weights, r *nn.Rope) *nn.Rope {
+	n, stored := len(r.InvFreq), *r
+	by := func(name Name) []float32 {
+		freq := make([]float32, n)
+		for i, f := range w.Floats(Part{name, n}) {
+			freq[i] = r.InvFreq[i] / f
+		}
+		return freq
+	}
+	switch {
+	case w.c.Format() != checkpoint.GGUF:
+		return r
+	case w.Has(nameRopeLong) || w.Has(nameRopeShort):
+		stored.LongInvFreq, stored.InvFreq = by(nameRopeLong), by(nameRopeShort)
+	case w.Has(nameRopeFreqs):
+		stored.InvFreq = by(nameRopeFreqs)
+	}
+	return &stored
+}
+
+// yarnScale is what YaRN multiplies rotated elements by. GGUF's attn_factor
+// multiplies the paper's, the attention_factor of config.json replaces it.
+func (r ropeParams) yarnScale(factor float64, attnFactor Key) float64 {
+	const least, most = 1e-3, 1e3
+	mscale, all := r.key("", "mscale"), r.key("", "mscale_all_dim")
+	given := r.FloatOr(attnFactor, 1, least, most)
+	switch {
+	case r.Format() == checkpoint.GGUF:
+		return yarnScale(factor, 1) * given
+	case r.Has(attnFactor):
+		return given
+	case r.Has(mscale) && r.Has(all):
+		return yarnScale(factor, r.FloatOr(mscale, 1, least, most)) / yarnScale(factor, r.FloatOr(all, 1, least, most))
+	}
+	return yarnScale(factor, 1)
+}
+
+// divided is freq divided by the factors, if there are any.
+func divided[T float32 | float64](freq []float64, factors []T) []float32 {
+	out := make([]float32, len(freq))
 	for i, f := range freq {
-		r.InvFreq[i] = float32(f)
+		if len(factors) == len(freq) {
+			f /= float64(factors[i])
+		}
+		out[i] = float32(f)
 	}
-	return r
+	return out
 }
 
 // scaleLlama3 divides the frequencies whose wave is longer than original/low

@@ -107,7 +107,7 @@ func TestQwen3(t *testing.T) {
 	if d := cmp.Diff(a.log, b.log); d != "" {
 		t.Errorf("GGUF and Hugging Face differ: %s", d)
 	}
-	layer := []string{"norm 4 eps 1e-05", "linear 5 +0: 32 to 64", "norm 10 eps 1e-05", "norm 11 eps 1e-05",
+	layer := []string{"norm 4 eps 1e-05", "linear 5 +0: 32 to 64", "norm 7 eps 1e-05", "norm 8 eps 1e-05",
 		"attend {Layer:0 Heads:4 KVHeads:2 HeadDim:8 Scale:0.35355338 SoftCap:0 Window:0}"}
 	if d := cmp.Diff(layer, a.log[1:1+len(layer)]); d != "" {
 		t.Errorf("the first layer: %s", d)
@@ -117,12 +117,13 @@ func TestQwen3(t *testing.T) {
 			t.Errorf("rotated by style %d", r.Style)
 		}
 	}
+	hf.meta["use_sliding_window"], hf.meta["max_window_layers"] = true, 1
+	if log := strings.Join(forward(t, hf).log, "\n"); !strings.Contains(log, "Layer:0 Heads:4 KVHeads:2 HeadDim:8 Scale:0.35355338 SoftCap:0 Window:0") ||
+		!strings.Contains(log, "Layer:1 Heads:4 KVHeads:2 HeadDim:8 Scale:0.35355338 SoftCap:0 Window:4096") {
+		t.Errorf("with a window from the second layer on: %s", log)
+	}
 	delete(hf.tensors, "model.layers.1.self_attn.k_norm.weight")
 	if _, err := model.Load(hf, &recorder{}); err == nil || !strings.Contains(err.Error(), "model.layers.1.self_attn.k_norm.weight [8] is missing") {
 		t.Errorf("without a norm: %v", err)
-	}
-	hf.meta["use_sliding_window"] = true
-	if _, err := model.Load(hf, &recorder{}); err == nil || !strings.Contains(err.Error(), "use_sliding_window is true") {
-		t.Errorf("with windows: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -91,8 +92,33 @@ func (w *Weights) Vector(parts ...Part) nn.Weight {
 	return w.made(w.l.Vector(ts...))
 }
 
-// Has reports whether the checkpoint has the tensor.
+// Shifted is Vector of one part with shift added to each element: some checkpoints
+// store the weights of norms less one.
+func (w *Weights) Shifted(shift float32, p Part) nn.Weight {
+	if shift == 0 {
+		return w.Vector(p)
+	}
+	ts, ok := w.tensors(0, []Part{p})
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	t := ts[0]
+	values := make([]float32, p.Rows)
+	if err := t.Dequantize(values, 0, t.Rows()); err != nil {
+		return w.made(nn.Weight{}, err)
+	}
+	shifted := tensor.Tensor{Name: t.Name, Type: tensor.F32, Shape: t.Shape}
+	for _, v := range values {
+		shifted.Data = binary.LittleEndian.AppendUint32(shifted.Data, math.Float32bits(v+shift))
+	}
+	return w.made(w.l.Vector(shifted))
+}
+
+// Has reports whether the checkpoint has the tensor. It has none without a name.
 func (w *Weights) Has(n Name) bool {
+	if n.in(w.c.Format(), w.layer) == "" {
+		return false
+	}
 	_, ok := w.c.Tensor(n.in(w.c.Format(), w.layer))
 	return ok
 }

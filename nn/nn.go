@@ -42,7 +42,7 @@ type Weight struct {
 // Present reports whether the weight exists.
 func (w Weight) Present() bool { return w.Ref != 0 }
 
-// Activation is the function of a gated MLP.
+// Activation is the function of an MLP.
 type Activation uint8
 
 // The activations.
@@ -66,13 +66,28 @@ const (
 
 // Rope describes a rotary position embedding (RoFormer, arXiv:2104.09864) of
 // the first Dims elements of each head. Pair i turns by position·InvFreq[i].
-// Scaling variants (linear, llama3, YaRN, longrope) are folded into InvFreq and
-// Scale by the model when it is loaded.
+// Scaling variants (linear, llama3, YaRN, LongRoPE) are folded into the frequencies
+// and Scale by the model when it is loaded.
 type Rope struct {
 	Style   RopeStyle
 	Dims    int
 	InvFreq []float32 // Dims/2
 	Scale   float32   // multiplies the rotated elements (YaRN's mscale); 0 means 1
+	// LongInvFreq, [Dims/2], take the place of InvFreq in an engine whose sequences
+	// may be longer than LongFrom positions (LongRoPE, arXiv:2402.13753). Absent:
+	// there is one set of frequencies.
+	LongInvFreq []float32
+	LongFrom    int
+}
+
+// Frequencies are those for an engine whose sequences have up to context positions.
+// They are the same for all of its sequences, short or long: keys that were rotated
+// once, and may be shared, can't change when a sequence grows.
+func (r *Rope) Frequencies(context int) []float32 {
+	if r.LongInvFreq != nil && context > r.LongFrom {
+		return r.LongInvFreq
+	}
+	return r.InvFreq
 }
 
 // Attention describes scaled dot-product attention of one layer.
@@ -96,10 +111,21 @@ type Ops interface {
 	// (plus eps under the root) and multiplies by w. With Cols == len(w) that is
 	// the usual norm of a row, with a multiple of it the norm of each head.
 	RMSNorm(x Tensor, w Weight, eps float32) Tensor
+	// LayerNorm subtracts each row's mean, divides by the standard deviation (eps
+	// added to the variance), multiplies by w [Cols] and adds b [Cols] when present
+	// (arXiv:1607.06450).
+	LayerNorm(x Tensor, w, b Weight, eps float32) Tensor
 	// Add is a + b. It may reuse a's storage: a must not be used afterwards.
 	Add(a, b Tensor) Tensor
 	// Scale is x·s. It may reuse x's storage.
 	Scale(x Tensor, s float32) Tensor
+	// ScaleByPosition multiplies each row by 1 + slope·ln(1 + ⌊position/length⌋). It
+	// may reuse x's storage, or the part of it that x views.
+	ScaleByPosition(x Tensor, slope float32, length int) Tensor
+	// SoftCap is bound·tanh(x/bound). It may reuse x's storage.
+	SoftCap(x Tensor, bound float32) Tensor
+	// Activate is act(x). It may reuse x's storage.
+	Activate(x Tensor, act Activation) Tensor
 	// Gated is act(x[:, :n])·x[:, n:], for a fused gate-and-up projection.
 	Gated(x Tensor, act Activation) Tensor
 	// Slice is columns [from, to) of x, without copying where possible.

@@ -158,6 +158,10 @@ func (s *step) computeRow(o *op, r int) {
 		for at := 0; at < len(x); at += n {
 			simd.RMSNorm(dst[at:at+n], x[at:at+n], o.weight.vector, o.number)
 		}
+	case opLayerNorm:
+		dst := s.row(o.dst, r)
+		center(dst, s.row(o.a, r))
+		simd.RMSNorm(dst, dst, o.weight.vector, o.number)
 	case opAddBias:
 		dst := s.row(o.dst, r)
 		simd.Add(dst, dst, o.weight.vector)
@@ -167,17 +171,20 @@ func (s *step) computeRow(o *op, r int) {
 	case opScale:
 		dst := s.row(o.dst, r)
 		simd.Scale(dst, dst, o.number)
+	case opScaleByPosition:
+		dst := s.row(o.dst, r)
+		simd.Scale(dst, dst, float32(1+float64(o.number)*math.Log(float64(1+int(s.Positions[r])/o.length))))
+	case opSoftCap:
+		dst := s.row(o.dst, r)
+		for i, v := range dst {
+			dst[i] = o.number * float32(math.Tanh(float64(v/o.number)))
+		}
+	case opActivate:
+		x := s.row(o.a, r)
+		activate(o.gate, s.row(o.dst, r), x, s.ones[:len(x)])
 	case opGated:
 		x := s.row(o.a, r)
-		gate, up := x[:len(x)/2], x[len(x)/2:]
-		switch o.gate {
-		case nn.SiLU:
-			simd.SiLUMul(s.row(o.dst, r), gate, up)
-		case nn.GELUTanh:
-			simd.GELUTanhMul(s.row(o.dst, r), gate, up)
-		case nn.GELU:
-			simd.GELUMul(s.row(o.dst, r), gate, up)
-		}
+		activate(o.gate, s.row(o.dst, r), x[:len(x)/2], x[len(x)/2:])
 	case opRope:
 		o.rope.rotate(s.row(o.dst, r), o.headDim, r)
 	case opAppend:
@@ -188,15 +195,44 @@ func (s *step) computeRow(o *op, r int) {
 	}
 }
 
+// activate sets dst to act(gate)·up.
+func activate(act nn.Activation, dst, gate, up []float32) {
+	switch act {
+	case nn.SiLU:
+		simd.SiLUMul(dst, gate, up)
+	case nn.GELUTanh:
+		simd.GELUTanhMul(dst, gate, up)
+	case nn.GELU:
+		simd.GELUMul(dst, gate, up)
+	}
+}
+
+// center sets dst to x without its mean. What is left has its variance as the mean of its
+// squares, so that its RMS norm is the layer norm of x.
+func center(dst, x []float32) {
+	var sums [8]float32
+	for i, v := range x {
+		sums[i%len(sums)] += v
+	}
+	total := 0.0
+	for _, s := range sums {
+		total += float64(s)
+	}
+	mean := float32(total / float64(len(x)))
+	for i, v := range x {
+		dst[i] = v - mean
+	}
+}
+
 // fill computes the angles of a row. The angle is the product of position and
 // frequency in float32, as in transformers.
 func (t *ropeTable) fill(r int, position int32) {
-	n := len(t.rope.InvFreq)
+	n := len(t.freq)
 	scale := float64(t.rope.Scale)
 	if scale == 0 {
 		scale = 1
 	}
-	for i, f := range t.rope.InvFreq {
+	for i, f := range t.freq {
 		sin, cos := math.Sincos(float64(float32(position) * f))
 		t.cos[r*n+i], t.sin[r*n+i] = float32(cos*scale), float32(sin*scale)
 	}
@@ -204,7 +240,7 @@ func (t *ropeTable) fill(r int, position int32) {
 
 // rotate turns each head of a row.
 func (t *ropeTable) rotate(x []float32, headDim, r int) {
-	n := len(t.rope.InvFreq)
+	n := len(t.freq)
 	cos, sin := t.cos[r*n:(r+1)*n], t.sin[r*n:(r+1)*n]
 	for at := 0; at < len(x); at += headDim {
 		if head := x[at : at+t.rope.Dims]; t.rope.Style == nn.RopeHalf {

@@ -68,6 +68,29 @@ func (s *step) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
 	return t
 }
 
+// LayerNorm implements nn.Ops.
+func (s *step) LayerNorm(x nn.Tensor, w, b nn.Weight, eps float32) nn.Tensor {
+	a, ok := s.view(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	p := s.weight(w, false, a.cols)
+	if p == nil {
+		return nn.Tensor{}
+	}
+	t := s.newTensor(s.set(a), a.cols)
+	dst, _ := s.view(t)
+	s.addRows(op{kind: opLayerNorm, dst: dst, a: a, weight: p, number: eps}, s.set(a))
+	if b.Present() {
+		bias := s.weight(b, false, a.cols)
+		if bias == nil {
+			return nn.Tensor{}
+		}
+		s.addRows(op{kind: opAddBias, dst: dst, weight: bias}, s.set(a))
+	}
+	return t
+}
+
 // Add implements nn.Ops, in a's storage.
 func (s *step) Add(a, b nn.Tensor) nn.Tensor {
 	dst, ok1 := s.view(a)
@@ -92,6 +115,49 @@ func (s *step) Scale(x nn.Tensor, f float32) nn.Tensor {
 	s.overwritten(dst)
 	s.addRows(op{kind: opScale, dst: dst, number: f}, s.set(dst))
 	return x
+}
+
+// ScaleByPosition implements nn.Ops, in x's storage.
+func (s *step) ScaleByPosition(x nn.Tensor, slope float32, length int) nn.Tensor {
+	dst, ok := s.view(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	if s.set(dst) != allRows || length < 1 {
+		return s.fail("a scale that grows by %g with every %d positions of %d rows", slope, length, dst.rows)
+	}
+	s.overwritten(dst)
+	s.addRows(op{kind: opScaleByPosition, dst: dst, number: slope, length: length}, allRows)
+	return x
+}
+
+// SoftCap implements nn.Ops, in x's storage.
+func (s *step) SoftCap(x nn.Tensor, bound float32) nn.Tensor {
+	dst, ok := s.view(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	s.overwritten(dst)
+	s.addRows(op{kind: opSoftCap, dst: dst, number: bound}, s.set(dst))
+	return x
+}
+
+// Activate implements nn.Ops.
+func (s *step) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
+	a, ok := s.view(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	if act > nn.GELU {
+		return s.fail("activation %d", act)
+	}
+	for len(s.ones) < a.cols {
+		s.ones = append(s.ones, 1)
+	}
+	t := s.newTensor(s.set(a), a.cols)
+	dst, _ := s.view(t)
+	s.addRows(op{kind: opActivate, dst: dst, a: a, gate: act}, s.set(a))
+	return t
 }
 
 // Gated implements nn.Ops.

@@ -41,6 +41,7 @@ type step struct {
 	logits  view
 
 	slab []float32
+	ones []float32 // as long as the widest row that Activate has seen
 
 	attention
 	run // what the threads share
@@ -73,19 +74,23 @@ type view struct {
 type opKind uint8
 
 const (
-	opEmbed    opKind = iota // dst = rows of weight by token
-	opRMSNorm                // dst = a normalized, times weight
-	opQuantize               // act = a, in the form that a product needs
-	opAddBias                // dst += weight
-	opAdd                    // dst += a
-	opScale                  // dst *= number
-	opGated                  // dst = activation(first half of a)·second half
-	opAngles                 // rope = cosines and sines of the rows' positions
-	opRope                   // dst rotated by rope
-	opAppend                 // the layer's KV at the rows' positions = a (keys), b (values)
-	opGather                 // dst = the wanted rows of a
-	opLinear                 // dst = act·weightᵀ; a phase of its own
-	opAttend                 // dst = attention of a; a phase of its own
+	opEmbed           opKind = iota // dst = rows of weight by token
+	opRMSNorm                       // dst = a normalized, times weight
+	opLayerNorm                     // dst = a without its mean, normalized, times weight
+	opQuantize                      // act = a, in the form that a product needs
+	opAddBias                       // dst += weight
+	opAdd                           // dst += a
+	opScale                         // dst *= number
+	opScaleByPosition               // dst *= 1 + number·ln(1 + ⌊position/length⌋)
+	opSoftCap                       // dst = number·tanh(dst/number)
+	opActivate                      // dst = activation(a)
+	opGated                         // dst = activation(first half of a)·second half
+	opAngles                        // rope = cosines and sines of the rows' positions
+	opRope                          // dst rotated by rope
+	opAppend                        // the layer's KV at the rows' positions = a (keys), b (values)
+	opGather                        // dst = the wanted rows of a
+	opLinear                        // dst = act·weightᵀ; a phase of its own
+	opAttend                        // dst = attention of a; a phase of its own
 )
 
 type op struct {
@@ -98,6 +103,7 @@ type op struct {
 	gate          nn.Activation
 	rope          *ropeTable
 	headDim       int
+	length        int
 	attention     nn.Attention
 	queryRowGroup int // query heads that share a KV head
 }
@@ -114,6 +120,7 @@ type activations struct {
 // ropeTable holds the cosines and sines of the step's rows, [rows, Dims/2] each.
 type ropeTable struct {
 	rope     *nn.Rope
+	freq     []float32
 	ready    bool // for this step
 	cos, sin []float32
 }
@@ -247,12 +254,12 @@ func (s *step) anglesOf(r *nn.Rope) *ropeTable {
 	i := slices.IndexFunc(s.ropes, func(t *ropeTable) bool { return t.rope == r })
 	if i < 0 {
 		i = len(s.ropes)
-		s.ropes = append(s.ropes, &ropeTable{rope: r})
+		s.ropes = append(s.ropes, &ropeTable{rope: r, freq: r.Frequencies(s.e.context)})
 	}
 	t := s.ropes[i]
 	if !t.ready {
 		t.ready = true
-		n := len(s.Tokens) * len(r.InvFreq)
+		n := len(s.Tokens) * len(t.freq)
 		t.cos, t.sin = resize(t.cos, n), resize(t.sin, n)
 		s.addRows(op{kind: opAngles, rope: t}, allRows)
 	}

@@ -352,11 +352,12 @@ func (e *Engine) rope(r *nn.Rope) ropeArrays {
 	}
 	g := e.lib.NewScope(e.stream)
 	defer g.Close()
-	periods := make([]float32, len(r.InvFreq))
-	for i, f := range r.InvFreq {
+	freq := r.Frequencies(e.context)
+	periods := make([]float32, len(freq))
+	for i, f := range freq {
 		periods[i] = 1 / f
 	}
-	a = ropeArrays{g.Keep(g.FromFloat32s(r.InvFreq, len(periods))), g.Keep(g.FromFloat32s(periods, len(periods)))}
+	a = ropeArrays{g.Keep(g.FromFloat32s(freq, len(periods))), g.Keep(g.FromFloat32s(periods, len(periods)))}
 	e.ropes[r] = a
 	return a
 }

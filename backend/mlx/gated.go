@@ -7,6 +7,7 @@ import (
 
 // gated is act(gate)·up, for one activation.
 type gated struct {
+	act      func(g *mlx.Scope, x mlx.Array) mlx.Array
 	plain    func(g *mlx.Scope, gate, up mlx.Array) mlx.Array
 	compiled *mlx.Compiled // one kernel; nil: not compiled
 }
@@ -28,7 +29,7 @@ func newGated(lib *mlx.Library, compile bool) ([]gated, error) {
 			return g.Multiply(g.Multiply(x, g.Scalar(0.5, d)), g.Add(g.Erf(g.Multiply(x, g.Scalar(rootHalf, d))), g.Scalar(1, d)))
 		},
 	} {
-		a := gated{plain: func(g *mlx.Scope, gate, up mlx.Array) mlx.Array { return g.Multiply(act(g, gate), up) }}
+		a := gated{act: act, plain: func(g *mlx.Scope, gate, up mlx.Array) mlx.Array { return g.Multiply(act(g, gate), up) }}
 		if compile {
 			var err error
 			a.compiled, err = lib.Compile(func(g *mlx.Scope, in []mlx.Array) []mlx.Array {

@@ -110,6 +110,30 @@ func (s *step) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
 	return s.computed(set, s.g.RMSNorm(a, p.vector, eps), x.Cols)
 }
 
+// LayerNorm implements nn.Ops.
+func (s *step) LayerNorm(x nn.Tensor, w, b nn.Weight, eps float32) nn.Tensor {
+	a, ok := s.array(x)
+	p := s.weight(w, false)
+	if !ok || p == nil {
+		return nn.Tensor{}
+	}
+	var bias mlx.Array
+	if b.Present() {
+		q := s.weight(b, false)
+		if q == nil {
+			return nn.Tensor{}
+		}
+		if q.rows != x.Cols {
+			return s.fail("a norm's bias of %d for %d columns", q.rows, x.Cols)
+		}
+		bias = q.vector
+	}
+	if p.rows != x.Cols {
+		return s.fail("a layer norm of %d weights on %d columns", p.rows, x.Cols)
+	}
+	return s.computed(s.values[x.Ref-1].set, s.g.LayerNorm(a, p.vector, bias, eps), x.Cols)
+}
+
 // Add implements nn.Ops. The sum is only noted: a norm may follow.
 func (s *step) Add(a, b nn.Tensor) nn.Tensor {
 	x, ok1 := s.array(a)
@@ -131,6 +155,44 @@ func (s *step) Scale(x nn.Tensor, f float32) nn.Tensor {
 		return nn.Tensor{}
 	}
 	return s.computed(s.values[x.Ref-1].set, s.g.Multiply(a, s.g.Scalar(f, s.e.dtype)), x.Cols)
+}
+
+// ScaleByPosition implements nn.Ops. What it returns is no part of a product any more, which
+// takes the attention that reads it off our own kernels.
+func (s *step) ScaleByPosition(x nn.Tensor, slope float32, length int) nn.Tensor {
+	a, ok := s.array(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	if s.values[x.Ref-1].set != allRows || length < 1 {
+		return s.fail("a scale that grows by %g with every %d positions of %d rows", slope, length, x.Rows)
+	}
+	times := s.g.FloorDivide(s.positions(), s.g.FromInt32s([]int32{int32(length)}, 1))
+	growth := s.g.Multiply(s.g.Log1p(s.g.AsType(times, mlx.Float32)), s.g.Scalar(slope, mlx.Float32))
+	factor := s.g.AsType(s.g.Add(growth, s.g.Scalar(1, mlx.Float32)), s.e.dtype)
+	return s.computed(allRows, s.g.Multiply(a, s.g.Reshape(factor, x.Rows, 1)), x.Cols)
+}
+
+// SoftCap implements nn.Ops.
+func (s *step) SoftCap(x nn.Tensor, bound float32) nn.Tensor {
+	a, ok := s.array(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	capped := s.g.Tanh(s.g.Multiply(a, s.g.Scalar(1/bound, s.e.dtype)))
+	return s.computed(s.values[x.Ref-1].set, s.g.Multiply(capped, s.g.Scalar(bound, s.e.dtype)), x.Cols)
+}
+
+// Activate implements nn.Ops.
+func (s *step) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
+	a, ok := s.array(x)
+	if !ok {
+		return nn.Tensor{}
+	}
+	if int(act) >= len(s.e.gated) {
+		return s.fail("activation %d", act)
+	}
+	return s.computed(s.values[x.Ref-1].set, s.e.gated[act].act(s.g, a), x.Cols)
 }
 
 // Gated implements nn.Ops.
