@@ -13,6 +13,7 @@ var (
 	keyRopeDims     = Key{"%s.rope.dimension_count", ""}
 	keyRopeBase     = Key{"%s.rope.freq_base", "rope_theta"}
 	keyRopeScale    = Key{"%s.rope.scale_linear", ""} // files from before rope.scaling.*
+	keyYarnLog      = Key{"%s.rope.scaling.yarn_log_multiplier", ""}
 	keyRopePartial  = Key{"", "partial_rotary_factor"}
 	keyRopeOriginal = Key{"", "original_max_position_embeddings"}
 )
@@ -62,6 +63,33 @@ func readRope(p *Params, c Config, style nn.RopeStyle) *nn.Rope {
 	return ropeParams{p, ropeObjects}.read(c, style, 1, 10000)
 }
 
+// rotateByWindow gives the layers that see all positions the rotary embedding that the
+// checkpoint describes, with its scaling, and those with a window a plain one. Folders
+// from before rope_parameters have its base under old.
+func (d *decoder) rotateByWindow(p *Params, style nn.RopeStyle, base float64, old Key, local float64) {
+	far := ropeParams{p, []string{"rope_parameters.full_attention.", "rope_scaling."}}.read(d.config, style, 1, base)
+	near := ropeParams{p, []string{"rope_parameters.sliding_attention."}}
+	if kind := near.key("", "rope_type"); near.StringOr(kind, "default") != "default" {
+		near.Fail("%s is %q, expected default", near.name(kind), near.StringOr(kind, ""))
+	}
+	local = near.FloatOr(near.or(near.key("%s.rope.freq_base_swa", keyRopeBase.HF), old), local, 1, 1e12)
+	plain := &nn.Rope{Style: style, Dims: d.config.HeadDim, InvFreq: divided[float32](frequencies(d.config.HeadDim, local), nil)}
+	for i := range d.layers {
+		if d.layers[i].rope = far; d.layers[i].window > 0 {
+			d.layers[i].rope = plain
+		}
+	}
+}
+
+// frequencies are those of the pairs of dims elements.
+func frequencies(dims int, base float64) []float64 {
+	freq := make([]float64, dims/2)
+	for i := range freq {
+		freq[i] = math.Pow(base, -float64(2*i)/float64(dims))
+	}
+	return freq
+}
+
 // read reads a rotary embedding: plain (RoFormer, arXiv:2104.09864), of a part of each
 // head, linear (position interpolation, arXiv:2306.15595), llama3 (as in Meta's Llama
 // 3.1), YaRN (arXiv:2309.00071) or LongRoPE (arXiv:2402.13753).
@@ -82,10 +110,7 @@ func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *n
 	}
 	base = r.FloatOr(r.or(r.key("%s.rope.freq_base", keyRopeBase.HF), keyRopeBase), base, 1, 1e12)
 	rope := &nn.Rope{Style: style, Dims: dims}
-	freq := make([]float64, dims/2)
-	for i := range freq {
-		freq[i] = math.Pow(base, -float64(2*i)/float64(dims))
-	}
+	freq := frequencies(dims, base)
 	factorKey := r.or(r.key("%s.rope.scaling.factor", "factor"), keyRopeScale)
 	factor := r.FloatOr(factorKey, 1, 1, 1e6)
 	original := r.IntOr(r.or(r.key("%s.rope.scaling.original_context_length", keyRopeOriginal.HF), keyRopeOriginal), c.Context, 1, maxContext)
@@ -172,7 +197,7 @@ func (r ropeParams) yarnScale(factor float64, attnFactor Key) float64 {
 	given := r.FloatOr(attnFactor, 1, least, most)
 	switch {
 	case r.Format() == checkpoint.GGUF:
-		return yarnScale(factor, 1) * given
+		return yarnScale(factor, 1) / yarnScale(factor, r.FloatOr(keyYarnLog, 0, 0, most)) * given
 	case r.Has(attnFactor):
 		return given
 	case r.Has(mscale) && r.Has(all):

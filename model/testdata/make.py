@@ -190,30 +190,35 @@ def write_folder(folder, model, dtype=None, tokenizer_too=False, **save):
         (folder / "generation_config.json").unlink()
 
 
-for seed, (name, (cls, cfg)) in enumerate(MODELS.items()):
-    torch.manual_seed(1000 + seed)
-    cfg._attn_implementation = "eager"
-    folder = FOLDERS.get(name)
-    short = folder is not None and (folder.get("gguf") is False or name == "qwen3")
-    model = cls(cfg).float().eval()
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            if "norm" in key:
-                p.copy_(1 + 0.2 * torch.randn_like(p))
-            elif key.endswith("bias"):
-                p.copy_(0.5 * torch.randn_like(p))
-            else:
-                p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
-            if folder and "dtype" in folder:
-                p.copy_(p.to(folder["dtype"]))
-        ids = torch.randint(0, VOCAB, (1, SHORT if short else POSITIONS))
-        logits = model(ids).logits[0].float().numpy()
-    about = {"tokens": ids[0].tolist(), "vocab": VOCAB}
-    if folder is None or folder.pop("gguf", True):
-        write(HERE / f"{name}.gguf", cfg, model.state_dict())
-        about["sha256"] = hashlib.sha256((HERE / f"{name}.gguf").read_bytes()).hexdigest()
-    if folder is not None:
-        write_folder(HERE / name, model, folder.pop("dtype", None), folder.pop("tokenizer", False), **folder)
-    logits.astype("<f4").tofile(HERE / f"{name}.f32")
-    (HERE / f"{name}.json").write_text(json.dumps(about) + "\n")
-    print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}]")
+def main():
+    for seed, (name, (cls, cfg)) in enumerate(MODELS.items()):
+        torch.manual_seed(1000 + seed)
+        cfg._attn_implementation = "eager"
+        folder = FOLDERS.get(name)
+        short = folder is not None and (folder.get("gguf") is False or name == "qwen3")
+        model = cls(cfg).float().eval()
+        with torch.no_grad():
+            for key, p in model.named_parameters():
+                if "norm" in key:
+                    p.copy_(1 + 0.2 * torch.randn_like(p))
+                elif key.endswith("bias"):
+                    p.copy_(0.5 * torch.randn_like(p))
+                else:
+                    p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
+                if folder and "dtype" in folder:
+                    p.copy_(p.to(folder["dtype"]))
+            ids = torch.randint(0, VOCAB, (1, SHORT if short else POSITIONS))
+            logits = model(ids).logits[0].float().numpy()
+        about = {"tokens": ids[0].tolist(), "vocab": VOCAB}
+        if folder is None or folder.pop("gguf", True):
+            write(HERE / f"{name}.gguf", cfg, model.state_dict())
+            about["sha256"] = hashlib.sha256((HERE / f"{name}.gguf").read_bytes()).hexdigest()
+        if folder is not None:
+            write_folder(HERE / name, model, folder.pop("dtype", None), folder.pop("tokenizer", False), **folder)
+        logits.astype("<f4").tofile(HERE / f"{name}.f32")
+        (HERE / f"{name}.json").write_text(json.dumps(about) + "\n")
+        print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}]")
+
+
+if __name__ == "__main__":
+    main()
