@@ -91,7 +91,7 @@ def write(path, cls, cfg, state, permuted):
     gemma = cls.startswith("Gemma")
     w = GGUFWriter(str(path), arch)
     head_dim = getattr(cfg, "head_dim", None) or cfg.hidden_size // cfg.num_attention_heads
-    w.add_name(path.stem)
+    w.add_name(path.stem.replace("phi3", "phi 3"))  # llama.cpp expects Phi-3's vocabulary under its name
     w.add_context_length(cfg.max_position_embeddings)
     w.add_embedding_length(cfg.hidden_size)
     w.add_block_count(cfg.num_hidden_layers)
