@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -215,6 +216,27 @@ func TestArchitecture(t *testing.T) {
 	f.meta["architectures"] = []string{"MambaForCausalLM"}
 	if _, err := model.Load(f, &recorder{}); !errors.As(err, &unknown) || !slices.Contains(unknown.Known, "MistralForCausalLM") {
 		t.Errorf("Load: %v", err)
+	}
+	for _, c := range []struct{ format, name, nearest string }{
+		{"gguf", "qwen2moe", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
+		{"hf", "Qwen3MoeForCausalLM", "Qwen3ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForCausalLM"}, {"hf", "MixtralForCausalLM", "MistralForCausalLM"},
+	} {
+		f := tinyGGUF()
+		f.meta["general.architecture"] = c.name
+		if c.format == "hf" {
+			f = tinyHF()
+			f.meta["architectures"] = []string{c.name}
+		}
+		_, err := model.Inspect(f)
+		if !errors.As(err, &unknown) || unknown.Nearest() != c.nearest {
+			t.Errorf("%q: %v, expected the nearest to be %s", c.name, err, c.nearest)
+			continue
+		}
+		for _, want := range []string{"tiny", strconv.Quote(c.name), c.nearest, "docs/Models.md", unknown.Where} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v doesn't say %s", err, want)
+			}
+		}
 	}
 	for _, f := range []*fake{tinyGGUF(), tinyHF()} {
 		delete(f.meta, "general.architecture")

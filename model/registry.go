@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -33,6 +34,20 @@ type Architecture struct {
 	Define func(p *Params) Definition
 }
 
+// Architectures lists what is registered, by the first GGUF name.
+func Architectures() []Architecture {
+	registryMu.RLock()
+	defer registryMu.RUnlock()
+	var all []Architecture
+	for name, a := range byGGUF {
+		if name == a.GGUF[0] {
+			all = append(all, *a)
+		}
+	}
+	slices.SortFunc(all, func(a, b Architecture) int { return strings.Compare(a.GGUF[0], b.GGUF[0]) })
+	return all
+}
+
 var (
 	registryMu sync.RWMutex
 	byGGUF     = map[string]*Architecture{}
@@ -60,12 +75,55 @@ func Register(a Architecture) {
 // checkpoint.
 type UnknownArchitectureError struct {
 	Name  string   // as the checkpoint names it
+	Where string   // in the checkpoint that name is
 	Known []string // the names that would do, for the checkpoint's format
 }
 
 // Error implements error.
 func (e *UnknownArchitectureError) Error() string {
-	return fmt.Sprintf("architecture %q is not supported; known ones are %s", e.Name, strings.Join(e.Known, ", "))
+	return fmt.Sprintf("architecture %q (%s) is not supported: the nearest of the %d known ones is %q, and docs/Models.md lists them all",
+		e.Name, e.Where, len(e.Known), e.Nearest())
+}
+
+// Nearest is the known name that is most like the unknown one: it has the longest
+// beginning in common, and of those that have, the fewest letters to change.
+func (e *UnknownArchitectureError) Nearest() string {
+	name := strings.ToLower(e.Name)
+	common := func(known string) int {
+		n := 0
+		for n < min(len(name), len(known)) && name[n] == known[n] {
+			n++
+		}
+		return n
+	}
+	return slices.MinFunc(e.Known, func(a, b string) int {
+		x, y := strings.ToLower(a), strings.ToLower(b)
+		return cmp.Or(common(y)-common(x), distance(name, x)-distance(name, y))
+	})
+}
+
+// distance is Levenshtein's: how many letters to add, drop or change to get from a to b.
+// Only the first letters of a long name count.
+func distance(a, b string) int {
+	const most = 64
+	a, b = a[:min(len(a), most)], b[:min(len(b), most)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // find names the checkpoint's architecture and looks it up.
@@ -88,7 +146,7 @@ func find(c checkpoint.Checkpoint) (string, *Architecture, error) {
 			return name, a, nil
 		}
 	}
-	return "", nil, fmt.Errorf("%s: %w", c.Path(), &UnknownArchitectureError{Name: names[0], Known: slices.Sorted(maps.Keys(known))})
+	return "", nil, fmt.Errorf("%s: %w", c.Path(), &UnknownArchitectureError{Name: names[0], Where: archKey(c.Format()), Known: slices.Sorted(maps.Keys(known))})
 }
 
 func archKey(f checkpoint.Format) string {

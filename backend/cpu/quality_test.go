@@ -16,18 +16,19 @@ import (
 // TestQuantizedArithmetic is the promise on quantized weights: over a text, the
 // mean divergence from transformers, in float32 on the dequantized weights, is
 // at most 2e-3, and no larger than llama.cpp's on the same file. The reference
-// (testdata/smollm2/make.py) keeps the likeliest tokens of each position; the
+// (testdata/smollm2/make.py, testdata/gemma3/make.py) keeps the likeliest tokens of each position; the
 // rest of the vocabulary counts as one more outcome.
 func TestQuantizedArithmetic(t *testing.T) {
 	c, figures := referenceModel(t)
-	if kind, _ := c.Metadata().Int("general.file_type"); kind != fileTypeQ4_1 {
-		t.Skipf("the reference is for SmolLM2-135M-Instruct Q4_1, INFERFLUX_TEST_MODEL is of file type %d", kind)
+	if kind, _ := c.Metadata().Int("general.file_type"); kind != figures.fileType {
+		t.Skipf("the reference is for file type %d, INFERFLUX_TEST_MODEL is of file type %d", figures.fileType, kind)
 	}
-	ref, err := os.ReadFile(referenceDir + "reference.bin")
+	ref, err := os.ReadFile(figures.dir + "reference.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(ref) != len(figures.ids)*figures.Top*6 {
+	size := figures.Top * (figures.idBytes + 4) // of a position
+	if len(ref) != len(figures.ids)*size {
 		t.Fatalf("reference.bin has %d bytes", len(ref))
 	}
 	for _, kv := range []string{"f16", "q8_0"} {
@@ -35,8 +36,8 @@ func TestQuantizedArithmetic(t *testing.T) {
 			e := loadEngine(t, c, backend.LoadOptions{KVType: kv})
 			sum, worst := 0.0, 0.0
 			for i, row := range runChunked(t, e, figures.ids, 128) {
-				at := ref[i*figures.Top*6:][:figures.Top*6]
-				kl := divergence(at[:2*figures.Top], at[2*figures.Top:], row)
+				at := ref[i*size:][:size]
+				kl := divergence(at[:figures.idBytes*figures.Top], at[figures.idBytes*figures.Top:], figures.idBytes, row)
 				sum, worst = sum+kl, max(worst, kl)
 			}
 			mean := sum / float64(len(figures.ids))
@@ -70,30 +71,87 @@ func TestPerplexity(t *testing.T) {
 	}
 }
 
-const (
-	referenceDir = "testdata/smollm2/"
-	fileTypeQ4_1 = 3 // general.file_type
-)
+// TestAnswers: what the reference likes best, token after token, from a few prompts. Where
+// two tokens are nearly as likely, the quantized arithmetic may choose the other, as
+// llama.cpp's does; so four tokens of five must be those of the reference, and no fewer
+// than llama.cpp gives.
+func TestAnswers(t *testing.T) {
+	c, figures := referenceModel(t)
+	text, err := os.ReadFile(figures.dir + "answers.json")
+	if os.IsNotExist(err) {
+		t.Skip("no answers of this model are recorded")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []struct {
+		Prompt, Answer []int32
+		Peer           int `json:"llamacpp_alike"`
+	}
+	if err := json.Unmarshal(text, &answers); err != nil {
+		t.Fatal(err)
+	}
+	e := loadEngine(t, c, backend.LoadOptions{})
+	total, alike, peer := 0, 0, 0
+	for _, a := range answers {
+		seq, err := e.KV().Reserve(len(a.Prompt) + len(a.Answer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, peer = total+len(a.Answer), peer+a.Peer
+		tokens, pos := a.Prompt, 0
+		for _, want := range a.Answer {
+			b := backend.Batch{Spans: []backend.Span{{Seq: seq, Pos: pos, Tokens: tokens, Want: backend.LastLogits}}}
+			if err := e.Run(t.Context(), &b); err != nil {
+				t.Fatal(err)
+			}
+			row := b.Spans[0].Logits[0]
+			best := slices.Index(row, slices.Max(row))
+			if int32(best) != want {
+				break
+			}
+			alike++
+			pos += len(tokens)
+			tokens = []int32{want}
+		}
+		if err := e.KV().Free(seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if t.Logf("%d of %d tokens, llama.cpp %d", alike, total, peer); alike < peer || alike < total*8/10 {
+		t.Errorf("%d of %d tokens are the reference's, llama.cpp's %d", alike, total, peer)
+	}
+}
+
+// references are the models whose divergence is known, by general.name.
+var references = map[string]referenceFigures{
+	"Smollm2 135M 8k Lc100K Mix1 Ep2": {dir: "testdata/smollm2/", fileType: 3, idBytes: 2}, // Q4_1
+	"Gemma 3 270m":                    {dir: "testdata/gemma3/", fileType: 15, idBytes: 4}, // Q4_K_M
+}
 
 type referenceFigures struct {
+	dir          string
+	fileType     int // general.file_type
+	idBytes      int // of an id in reference.bin
 	Top          int
 	Peer         float64            `json:"llamacpp_kl_coarse"`
 	Perplexities map[string]float64 `json:"llamacpp_perplexities"` // by general.file_type
 	ids          []int32
 }
 
-// referenceModel opens the model that INFERFLUX_TEST_MODEL names if it is
-// SmolLM2-135M-Instruct, and what is known of it.
+// referenceModel opens the model that INFERFLUX_TEST_MODEL names if it is one of the
+// references, and what is known of it.
 func referenceModel(t *testing.T) (checkpoint.Checkpoint, referenceFigures) {
 	t.Helper()
 	c := testModel(t)
-	if name, _ := c.Metadata().String("general.name"); name != "Smollm2 135M 8k Lc100K Mix1 Ep2" {
-		t.Skipf("the reference is for SmolLM2-135M-Instruct, INFERFLUX_TEST_MODEL is %q", name)
+	name, _ := c.Metadata().String("general.name")
+	figures, ok := references[name]
+	if !ok {
+		t.Skipf("there is no reference for INFERFLUX_TEST_MODEL, which is %q", name)
 	}
-	var figures referenceFigures
 	var ids struct{ Tokens []int32 }
 	for file, v := range map[string]any{"figures.json": &figures, "tokens.json": &ids} {
-		text, err := os.ReadFile(referenceDir + file)
+		text, err := os.ReadFile(figures.dir + file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,12 +165,16 @@ func referenceModel(t *testing.T) (checkpoint.Checkpoint, referenceFigures) {
 
 // divergence is KL(reference‖softmax(logits)) over the reference's tokens and
 // everything else.
-func divergence(ids, logprobs []byte, logits []float32) float64 {
+func divergence(ids, logprobs []byte, idBytes int, logits []float32) float64 {
 	norm := logSumExp(logits)
 	kl, p, q := 0.0, 0.0, 0.0
-	for i := range len(ids) / 2 {
+	for i := range len(ids) / idBytes {
+		id := int(binary.LittleEndian.Uint16(ids[idBytes*i:]))
+		if idBytes == 4 {
+			id = int(binary.LittleEndian.Uint32(ids[idBytes*i:]))
+		}
 		lp := float64(math.Float32frombits(binary.LittleEndian.Uint32(logprobs[4*i:])))
-		lq := float64(logits[binary.LittleEndian.Uint16(ids[2*i:])]) - norm
+		lq := float64(logits[id]) - norm
 		kl += math.Exp(lp) * (lp - lq)
 		p, q = p+math.Exp(lp), q+math.Exp(lq)
 	}

@@ -127,7 +127,7 @@ func worst(got, want [][]float32) (difference, largest float64) {
 
 func TestContract(t *testing.T) {
 	b := testBackend(t)
-	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf"} {
+	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf", "gemma2.gguf", "cohere2.gguf", "ministral3.gguf"} {
 		t.Run(name, func(t *testing.T) {
 			c := modeltest.Open(t, name)
 			backendtest.Run(t, func(t testing.TB) backend.Engine {
@@ -145,7 +145,8 @@ func TestContract(t *testing.T) {
 // transformers or mlx-lm, at every position, however the prompt is cut. Quantized
 // weights are tried both ways, dequantized and as they are stored. In bfloat16 the
 // bound is 2e-2, relatively, where the weights have no more bits than that, and
-// what transformers differs by from itself (up to 2.4e-2) where they are rounded.
+// what transformers differs by from itself where they are rounded: 5e-3 to 2.8e-2, and
+// 3.9e-2 for smollm3, whose four layers sharpen it.
 func TestLogitsEqualReference(t *testing.T) {
 	plain := testBackend(t)
 	packed, narrow := plain, plain
@@ -161,7 +162,7 @@ func TestLogitsEqualReference(t *testing.T) {
 		}{
 			{"float32", plain, 1e-3, []int{len(tokens), 11, 7, 1}},
 			{"packed", packed, 1e-3, []int{len(tokens), 1}},
-			{"bfloat16", narrow, 2.4e-2, []int{len(tokens)}},
+			{"bfloat16", narrow, 3e-2, []int{len(tokens)}},
 		} {
 			quantized := strings.HasPrefix(name, "mlx/")
 			if tt.backend == packed && !quantized || tt.backend == narrow && quantized {
@@ -169,6 +170,9 @@ func TestLogitsEqualReference(t *testing.T) {
 			}
 			if tt.backend == narrow && name == "llama-bf16" {
 				tt.bound = 2e-2
+			}
+			if tt.backend == narrow && strings.HasPrefix(name, "smollm3") {
+				tt.bound = 4e-2
 			}
 			t.Run(name+"/"+tt.name, func(t *testing.T) {
 				e := loadEngine(t, tt.backend, modeltest.Open(t, name), backend.LoadOptions{})

@@ -3,11 +3,14 @@
 
     llamacpp.py bench  LIB_DIR MODEL.gguf [--threads 2] [--prompt 512] [--generate 128] [--repeat 5]
     llamacpp.py logits LIB_DIR MODEL.gguf IDS.json OUT.f32 [--threads 2]
+    llamacpp.py tokens LIB_DIR MODEL.gguf TEXT.txt OUT.json
+    llamacpp.py greedy LIB_DIR MODEL.gguf TOKENS IDS.json OUT.json
 
 LIB_DIR holds libllama and its libggml-cpu-* variants, of which ggml itself picks
 the best for this CPU; npm's @node-llama-cpp/linux-x64 carries a prebuilt set
 (node_modules/@node-llama-cpp/linux-x64/bins/linux-x64). bench prints one JSON
-line of medians in tokens/s; logits writes [tokens, vocab] float32.
+line of medians in tokens/s; logits writes [tokens, vocab] float32; tokens writes the
+ids of a text; greedy continues each of several lists of ids by TOKENS likeliest ones.
 """
 import argparse, ctypes as C, glob, json, os, statistics, time
 
@@ -48,6 +51,7 @@ class Llama:
             ("llama_get_logits_ith", C.POINTER(C.c_float), [C.c_void_p, C.c_int32]), ("llama_get_memory", C.c_void_p, [C.c_void_p]),
             ("llama_memory_clear", None, [C.c_void_p, C.c_bool]), ("llama_synchronize", None, [C.c_void_p]),
             ("llama_print_system_info", C.c_char_p, []),
+            ("llama_tokenize", C.c_int32, [C.c_void_p, C.c_char_p, C.c_int32, C.POINTER(C.c_int32), C.c_int32, C.c_bool, C.c_bool]),
         ]:
             f = getattr(lib, name)
             f.restype, f.argtypes = res, args
@@ -120,6 +124,29 @@ def logits(a):
     out.tofile(a.out)
 
 
+def tokens(a):
+    m = Llama(a.lib_dir, a.model, a.threads)
+    text = open(a.text, "rb").read()
+    ids = (C.c_int32 * (len(text) + 8))()
+    n = m.lib.llama_tokenize(m.lib.llama_model_get_vocab(m.model), text, len(text), ids, len(ids), True, False)
+    json.dump({"tokens": list(ids[:n])}, open(a.out, "w"))
+
+
+def greedy(a):
+    import numpy as np
+    m = Llama(a.lib_dir, a.model, a.threads)
+    out = []
+    for ids in json.load(open(a.ids)):
+        m.clear()
+        ids, new = list(ids), list(ids)
+        for _ in range(a.count):
+            m.decode([(t, len(ids) - len(new) + i, 0, i == len(new) - 1) for i, t in enumerate(new)])
+            new = [int(np.ctypeslib.as_array(m.lib.llama_get_logits_ith(m.ctx, -1), (m.vocab,)).argmax())]
+            ids += new
+        out.append(ids)
+    json.dump(out, open(a.out, "w"))
+
+
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
@@ -127,7 +154,11 @@ if __name__ == "__main__":
     b.set_defaults(run=bench)
     l = sub.add_parser("logits")
     l.set_defaults(run=logits)
-    for q in (b, l):
+    t = sub.add_parser("tokens")
+    t.set_defaults(run=tokens)
+    g = sub.add_parser("greedy")
+    g.set_defaults(run=greedy)
+    for q in (b, l, t, g):
         q.add_argument("lib_dir")
         q.add_argument("model")
         q.add_argument("--threads", type=int, default=2)
@@ -136,6 +167,10 @@ if __name__ == "__main__":
     b.add_argument("--repeat", type=int, default=5)
     b.add_argument("--sequences", type=int, default=1)
     l.add_argument("ids")
-    l.add_argument("out")
+    t.add_argument("text")
+    g.add_argument("count", type=int)
+    g.add_argument("ids")
+    for q in (l, t, g):
+        q.add_argument("out")
     a = p.parse_args()
     a.run(a)
