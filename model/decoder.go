@@ -175,6 +175,9 @@ func readScale(p *Params, k Key, def float64) float32 {
 
 // rotate gives every layer the same rotary embedding.
 func (d *decoder) rotate(r *nn.Rope) {
+	if r != nil {
+		d.config.LongFrom = r.LongFrom
+	}
 	for i := range d.layers {
 		d.layers[i].rope = r
 	}

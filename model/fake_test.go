@@ -181,7 +181,7 @@ func (o ops) LayerNorm(x nn.Tensor, w, b nn.Weight, eps float32) nn.Tensor {
 
 func (o ops) ScaleByPosition(x nn.Tensor, slope float32, length int) nn.Tensor {
 	must(length > 0, "scale by %d positions", length)
-	o.note("scale by position, %g a power of e of %d", slope, length)
+	o.note("scale by position, %g per e-fold of %d", slope, length)
 	return x
 }
 
@@ -200,7 +200,10 @@ func (o ops) Add(a, b nn.Tensor) nn.Tensor {
 	return a
 }
 
-func (o ops) Scale(x nn.Tensor, s float32) nn.Tensor { return x }
+func (o ops) Scale(x nn.Tensor, s float32) nn.Tensor {
+	o.note("scale by %g", s)
+	return x
+}
 
 func (o ops) Gated(x nn.Tensor, act nn.Activation) nn.Tensor {
 	x.Cols /= 2

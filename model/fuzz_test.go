@@ -2,9 +2,12 @@ package model_test
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/inferflux/inferflux/model"
+	"github.com/inferflux/inferflux/model/modeltest"
 )
 
 // FuzzHyperParameters sets several numbers of a file to anything: the model must
@@ -42,6 +45,36 @@ func FuzzHyperParameters(f *testing.F) {
 					t.Errorf("rotary frequency %d is %g", i, f)
 				}
 			}
+		}
+	})
+}
+
+// FuzzArchitectures sets two numbers of any of the tiny models to anything, or takes
+// them away: as above.
+func FuzzArchitectures(f *testing.F) {
+	names := slices.DeleteFunc(modeltest.Fixtures(f), func(name string) bool { return strings.HasPrefix(name, "mlx/") })
+	f.Add(uint8(0), uint8(1), 1, uint8(2), 1.0, uint8(0))
+	f.Add(uint8(9), uint8(3), 0, uint8(9), math.NaN(), uint8(1))
+	f.Add(uint8(20), uint8(7), -1, uint8(12), 1e30, uint8(2))
+	f.Fuzz(func(t *testing.T, which, k1 uint8, v1 int, k2 uint8, v2 float64, how uint8) {
+		c := copied(t, names[int(which)%len(names)])
+		keys := slices.DeleteFunc(c.meta.Keys(), func(key string) bool { return strings.HasPrefix(key, "tokenizer.") })
+		c.meta[keys[int(k1)%len(keys)]] = v1
+		switch key := keys[int(k2)%len(keys)]; how % 3 {
+		case 0:
+			c.meta[key] = v2
+		case 1:
+			delete(c.meta, key)
+		case 2:
+			c.meta[key] = nil
+		}
+		r := &recorder{rows: 3, wanted: 1}
+		m, err := model.Load(c, r)
+		if err != nil {
+			return
+		}
+		if out := m.Forward(ops{r}); out.Cols != m.Config().Vocab {
+			t.Errorf("%d logits for a vocabulary of %d", out.Cols, m.Config().Vocab)
 		}
 	})
 }

@@ -23,6 +23,19 @@ type Config struct {
 	HeadDim      int
 	Parameters   int64
 	Quantization string // the type that holds most of the weights, "Q4_1"
+	// LongFrom: in an engine whose sequences may be longer, keys are rotated by other
+	// frequencies (LongRoPE). 0: they are the same in all.
+	LongFrom int
+}
+
+// KVFingerprint identifies what the keys and values of a sequence depend on: the
+// checkpoint's own fingerprint, and where it matters how long the engine's sequences
+// may be.
+func (c Config) KVFingerprint(checkpoint string, context int) string {
+	if c.LongFrom > 0 && context > c.LongFrom {
+		return checkpoint + ", long"
+	}
+	return checkpoint
 }
 
 // Model is a loaded architecture, bound to the weights its Loader made.

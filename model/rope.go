@@ -117,6 +117,9 @@ func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *n
 	attnFactor := r.key("%s.rope.scaling.attn_factor", "attention_factor")
 	number := func(gguf, field string, def float64) float64 { return r.FloatOr(r.key(gguf, field), def, 1e-3, 1e6) }
 
+	// In a GGUF file the factors of LongRoPE are tensors (see storedRope), brought
+	// without naming the type.
+	_, long := r.c.Tensor(nameRopeLong.GGUF)
 	kindKey := r.or(r.key("%s.rope.scaling.type", "rope_type"), r.key("", "type"))
 	kind := r.StringOr(kindKey, "")
 	switch {
@@ -149,7 +152,7 @@ func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *n
 			rope.InvFreq = divided(freq, r.Floats(r.key("", "short_factor"), len(freq)))
 			return rope
 		}
-		if _, ok := r.c.Tensor(nameRopeLong.GGUF); !ok {
+		if !long {
 			r.Fail("%s is %q, but there is no tensor %s", r.name(kindKey), kind, nameRopeLong.GGUF)
 		}
 	default:
@@ -157,9 +160,9 @@ func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *n
 	}
 	rope.InvFreq = divided[float32](freq, nil)
 	if r.Format() == checkpoint.GGUF {
-		// The factors of LongRoPE are tensors (see storedRope), which files bring
-		// without naming the type.
-		rope.LongFrom = original
+		if long {
+			rope.LongFrom = original
+		}
 		if rope.Scale == 0 && r.Has(attnFactor) {
 			rope.Scale = float32(r.FloatOr(attnFactor, 1, 1e-3, 1e3))
 		}

@@ -83,7 +83,7 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(c.Size()), o); err != nil {
 		return nil, err
 	}
-	if e.kv, err = newCache(shape, pages, e.context, c.Fingerprint()); err != nil {
+	if e.kv, err = newCache(shape, pages, e.context, cfg.KVFingerprint(c.Fingerprint(), e.context)); err != nil {
 		return nil, err
 	}
 	e.description = describe(threads)

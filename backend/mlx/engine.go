@@ -151,7 +151,7 @@ func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.L
 		if err := e.limit(config); err != nil {
 			return err
 		}
-		e.kv = newCache(e, shape, kvDType, pages, e.context, c.Fingerprint())
+		e.kv = newCache(e, shape, kvDType, pages, e.context, e.config.KVFingerprint(c.Fingerprint(), e.context))
 		e.unpackAt = math.MaxInt
 		if e.cuda() {
 			e.unpackAt = unpackAtCUDA
