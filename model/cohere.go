@@ -3,8 +3,14 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"command-r"}, HuggingFace: []string{"CohereForCausalLM"}, Define: func(p *Params) Definition { return defineCohere(p) }})
-	Register(Architecture{GGUF: []string{"cohere2"}, HuggingFace: []string{"Cohere2ForCausalLM"}, Define: defineCohere2})
+	Register(Architecture{
+		GGUF: []string{"command-r"}, HuggingFace: []string{"CohereForCausalLM"}, Define: func(p *Params) Definition { return defineCohere(p) },
+		Models: "Command R: attention beside the MLP, layer norms without bias, scaled logits (not Command R+ of April 2024)",
+	})
+	Register(Architecture{
+		GGUF: []string{"cohere2"}, HuggingFace: []string{"Cohere2ForCausalLM"}, Define: defineCohere2,
+		Models: "Command R7B, Command A: as Command R, with a window in three layers of four, and no positions in the fourth",
+	})
 }
 
 var (

@@ -8,9 +8,18 @@ import (
 )
 
 func init() {
-	Register(Architecture{GGUF: []string{"gemma"}, HuggingFace: []string{"GemmaForCausalLM"}, Define: func(p *Params) Definition { return defineGemma(p) }})
-	Register(Architecture{GGUF: []string{"gemma2"}, HuggingFace: []string{"Gemma2ForCausalLM"}, Define: defineGemma2})
-	Register(Architecture{GGUF: []string{"gemma3"}, HuggingFace: []string{"Gemma3ForCausalLM"}, Define: defineGemma3})
+	Register(Architecture{
+		GGUF: []string{"gemma"}, HuggingFace: []string{"GemmaForCausalLM"}, Define: func(p *Params) Definition { return defineGemma(p) },
+		Models: "Gemma 1: scaled embeddings, GELU",
+	})
+	Register(Architecture{
+		GGUF: []string{"gemma2"}, HuggingFace: []string{"Gemma2ForCausalLM"}, Define: defineGemma2,
+		Models: "Gemma 2: scores and logits bounded softly, a window in every other layer, four norms a layer",
+	})
+	Register(Architecture{
+		GGUF: []string{"gemma3"}, HuggingFace: []string{"Gemma3ForCausalLM"}, Define: defineGemma3,
+		Models: "Gemma 3, text: a window and a rotary embedding of its own in five layers of six, norms of queries and keys, four norms a layer",
+	})
 }
 
 var (

@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"glm4"}, HuggingFace: []string{"Glm4ForCausalLM"}, Define: defineGLM4})
+	Register(Architecture{
+		GGUF: []string{"glm4"}, HuggingFace: []string{"Glm4ForCausalLM"}, Define: defineGLM4,
+		Models: "GLM-4 of April 2025, GLM-Z1: half of each head rotated, four norms a layer",
+	})
 }
 
 // defineGLM4 is GLM-4 of April 2025, GLM-Z1 included: norms before and after attention

@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"granite"}, HuggingFace: []string{"GraniteForCausalLM"}, Define: defineGranite})
+	Register(Architecture{
+		GGUF: []string{"granite"}, HuggingFace: []string{"GraniteForCausalLM"}, Define: defineGranite,
+		Models: "Granite 3, dense: factors for embeddings, residuals, scores and logits",
+	})
 }
 
 // defineGranite is the dense models of Granite 3 (arXiv:2408.13359): the llama family

@@ -9,6 +9,7 @@ func init() {
 	Register(Architecture{
 		GGUF:        []string{"llama"},
 		HuggingFace: []string{"LlamaForCausalLM", classMistral, classMinistral},
+		Models:      "Llama 1 to 3.x, Mistral, Mistral Small, Ministral of 2024, SmolLM2 and many others",
 		Define:      defineLlama,
 	})
 }

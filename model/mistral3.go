@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"mistral3"}, HuggingFace: []string{"Ministral3ForCausalLM"}, Define: defineMistral3})
+	Register(Architecture{
+		GGUF: []string{"mistral3"}, HuggingFace: []string{"Ministral3ForCausalLM"}, Define: defineMistral3,
+		Models: "Ministral 3: YaRN, queries that grow with their position",
+	})
 }
 
 var (

@@ -2,8 +2,13 @@
 // its hyper-parameters from a checkpoint, names its weights, and composes its
 // forward pass from nn.Ops; it then runs on every backend that implements those.
 //
-// To add one: write a file with a constructor, and register it under its GGUF
-// `general.architecture` and its Hugging Face class name in an init function.
+// To add one: write a file that registers it, in an init function, under its GGUF
+// `general.architecture` and its Hugging Face class name, with a Define function. For a
+// decoder with a dense MLP that function starts from newDecoder, which is the llama
+// family, and changes what the architecture has otherwise: names of tensors, norms,
+// windows and rotary embeddings by layer, factors. Then add a tiny model to
+// testdata/make_dense.py, which all engines' tests pick up by themselves, and write
+// docs/Models.md anew (TestModelsPage in backend/mlx).
 package model
 
 import (

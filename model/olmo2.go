@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"olmo2"}, HuggingFace: []string{"Olmo2ForCausalLM", classOlmo3}, Define: defineOlmo2})
+	Register(Architecture{
+		GGUF: []string{"olmo2"}, HuggingFace: []string{"Olmo2ForCausalLM", classOlmo3}, Define: defineOlmo2,
+		Models: "OLMo 2: norms after attention and MLP, and of queries and keys as a whole; OLMo 3: a window in three layers of four",
+	})
 }
 
 const classOlmo3 = "Olmo3ForCausalLM"

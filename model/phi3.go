@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"phi3"}, HuggingFace: []string{"Phi3ForCausalLM"}, Define: definePhi3})
+	Register(Architecture{
+		GGUF: []string{"phi3"}, HuggingFace: []string{"Phi3ForCausalLM"}, Define: definePhi3,
+		Models: "Phi-3, Phi-3.5, Phi-4, and their mini models: fused projections, LongRoPE on part of a head, a window in some",
+	})
 }
 
 // definePhi3 is Phi-3, Phi-3.5 and Phi-4, their mini models included

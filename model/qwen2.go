@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"qwen2"}, HuggingFace: []string{"Qwen2ForCausalLM"}, Define: defineQwen2})
+	Register(Architecture{
+		GGUF: []string{"qwen2"}, HuggingFace: []string{"Qwen2ForCausalLM"}, Define: defineQwen2,
+		Models: "Qwen2, Qwen2.5: biases on queries, keys and values",
+	})
 }
 
 var (

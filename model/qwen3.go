@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"qwen3"}, HuggingFace: []string{"Qwen3ForCausalLM"}, Define: defineQwen3})
+	Register(Architecture{
+		GGUF: []string{"qwen3"}, HuggingFace: []string{"Qwen3ForCausalLM"}, Define: defineQwen3,
+		Models: "Qwen3: norms of queries and keys",
+	})
 }
 
 // defineQwen3 is Qwen3's dense models (arXiv:2505.09388): the llama family, with

@@ -30,6 +30,7 @@ type Definition interface {
 type Architecture struct {
 	GGUF        []string // values of general.architecture
 	HuggingFace []string // class names in config.json's "architectures"
+	Models      string   // that people know, and what they have that llama's haven't
 	// Define reads the hyper-parameters. Failures are kept by p.
 	Define func(p *Params) Definition
 }

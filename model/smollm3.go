@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"smollm3"}, HuggingFace: []string{"SmolLM3ForCausalLM"}, Define: defineSmolLM3})
+	Register(Architecture{
+		GGUF: []string{"smollm3"}, HuggingFace: []string{"SmolLM3ForCausalLM"}, Define: defineSmolLM3,
+		Models: "SmolLM3: every fourth layer without positions",
+	})
 }
 
 var (

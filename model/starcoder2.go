@@ -3,7 +3,10 @@ package model
 import "github.com/inferflux/inferflux/nn"
 
 func init() {
-	Register(Architecture{GGUF: []string{"starcoder2"}, HuggingFace: []string{"Starcoder2ForCausalLM"}, Define: defineStarcoder2})
+	Register(Architecture{
+		GGUF: []string{"starcoder2"}, HuggingFace: []string{"Starcoder2ForCausalLM"}, Define: defineStarcoder2,
+		Models: "StarCoder2: layer norms, biases, an MLP without gate",
+	})
 }
 
 // defineStarcoder2 is StarCoder2 (arXiv:2402.19173): layer norms, biases everywhere,
