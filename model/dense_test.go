@@ -224,3 +224,72 @@ func TestWrongArchitectures(t *testing.T) {
 		t.Errorf("without a norm: %v", err)
 	}
 }
+
+// TestTextPart: beside an encoder of images, text_config goes before what lies outside of
+// it, and only the language model's tensors count.
+func TestTextPart(t *testing.T) {
+	f := copied(t, "gemma3-vision")
+	f.meta["hidden_size"], f.meta["sliding_window"] = 7, 7 // of the whole: not the text's
+	alone, err := model.Inspect(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total int64
+	for name, shape := range f.tensors {
+		if n := int64(1); strings.HasPrefix(name, "language_model.") {
+			for _, d := range shape {
+				n *= int64(d)
+			}
+			total += n
+		}
+	}
+	if alone.Architecture != "gemma3" || alone.Hidden != 32 || alone.Vocab != 264 || alone.Parameters != total {
+		t.Errorf("%+v, expected %d parameters", alone, total)
+	}
+	want := forward(t, f)
+	// As newer folders name them.
+	for name := range maps.Clone(f.tensors) {
+		if rest, ok := strings.CutPrefix(name, "language_model.model."); ok {
+			newer := "model.language_model." + rest
+			f.tensors[newer], f.types[newer], f.data[newer] = f.tensors[name], f.types[name], f.data[name]
+			delete(f.tensors, name)
+		}
+	}
+	if d := cmp.Diff(want.log, forward(t, f).log); d != "" {
+		t.Errorf("under other names: %s", d)
+	}
+	f.tensors["language_model.extra"] = []int{3}
+	if _, err := model.Load(f, &recorder{}); err == nil || !strings.Contains(err.Error(), "no use for language_model.extra") {
+		t.Errorf("a tensor of no use: %v", err)
+	}
+}
+
+// TestTextPartDefaults: what most folders of the larger Gemmas leave out of text_config.
+func TestTextPartDefaults(t *testing.T) {
+	f := copied(t, "gemma3-vision")
+	for _, key := range []string{"num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings", "query_pre_attn_scalar", "layer_types", "rms_norm_eps"} {
+		delete(f.meta, "text_config."+key)
+	}
+	for name := range f.tensors {
+		switch {
+		case !strings.HasPrefix(name, "language_model."):
+		case strings.Contains(name, "q_proj"):
+			f.tensors[name] = []int{2048, 32}
+		case strings.Contains(name, "k_proj"), strings.Contains(name, "v_proj"):
+			f.tensors[name] = []int{1024, 32}
+		case strings.Contains(name, "o_proj"):
+			f.tensors[name] = []int{32, 2048}
+		case strings.Contains(name, "q_norm"), strings.Contains(name, "k_norm"):
+			f.tensors[name] = []int{256}
+		default:
+			continue
+		}
+		f.data[name] = make([]byte, 2*f.tensors[name][0]*max(1, f.tensors[name][len(f.tensors[name])-1]))
+	}
+	if log := strings.Join(forward(t, f).log, "\n"); !strings.Contains(log, "Layer:0 Heads:8 KVHeads:4 HeadDim:256 Scale:0.0625 SoftCap:0 Window:12") {
+		t.Error(log)
+	}
+	if cfg, err := model.Inspect(f); err != nil || cfg.Context != 1<<17 {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+}

@@ -17,8 +17,8 @@ func init() {
 		Models: "Gemma 2: scores and logits bounded softly, a window in every other layer, four norms a layer",
 	})
 	Register(Architecture{
-		GGUF: []string{"gemma3"}, HuggingFace: []string{"Gemma3ForCausalLM"}, Define: defineGemma3,
-		Models: "Gemma 3, text: a window and a rotary embedding of its own in five layers of six, norms of queries and keys, four norms a layer",
+		GGUF: []string{"gemma3"}, HuggingFace: []string{"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"}, Define: defineGemma3,
+		Models: "Gemma 3, the text part of the larger ones: a window and a rotary embedding of its own in five layers of six, norms of queries and keys, four norms a layer",
 	})
 }
 

@@ -4,8 +4,8 @@ import "github.com/inferflux/inferflux/nn"
 
 func init() {
 	Register(Architecture{
-		GGUF: []string{"mistral3"}, HuggingFace: []string{"Ministral3ForCausalLM"}, Define: defineMistral3,
-		Models: "Ministral 3: YaRN, queries that grow with their position",
+		GGUF: []string{"mistral3"}, HuggingFace: []string{"Ministral3ForCausalLM", "Mistral3ForConditionalGeneration"}, Define: defineMistral3,
+		Models: "Ministral 3: YaRN, queries that grow with their position; the text part of Mistral Small 3.1 and later",
 	})
 }
 
@@ -15,7 +15,8 @@ var (
 )
 
 // defineMistral3 is Ministral 3: the llama family with YaRN, and queries that grow
-// with the logarithm of their position.
+// with the logarithm of their position. Without either it is also the text part of Mistral
+// Small 3.1 and 3.2, whose folders are of the same class.
 func defineMistral3(p *Params) Definition {
 	d := newDecoder(p)
 	d.readEps(p, keyEps, 1e-5)

@@ -219,7 +219,7 @@ func TestArchitecture(t *testing.T) {
 	}
 	for _, c := range []struct{ format, name, nearest string }{
 		{"gguf", "qwen2moe", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
-		{"hf", "Qwen3MoeForCausalLM", "Qwen3ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForCausalLM"}, {"hf", "MixtralForCausalLM", "MistralForCausalLM"},
+		{"hf", "Qwen3MoeForCausalLM", "Qwen3ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixtralForCausalLM", "MistralForCausalLM"},
 	} {
 		f := tinyGGUF()
 		f.meta["general.architecture"] = c.name

@@ -168,6 +168,7 @@ func define(c checkpoint.Checkpoint) (Definition, Config, error) {
 	if err != nil {
 		return nil, Config{}, err
 	}
+	c = textOf(c)
 	p := &Params{c: c, arch: name}
 	d := a.Define(p)
 	if err := p.err(); err != nil {
@@ -217,6 +218,7 @@ func Load(c checkpoint.Checkpoint, l nn.Loader) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = textOf(c)
 	check := newWeights(c, nil)
 	d.Bind(check)
 	if err := check.finish(); err != nil {

@@ -74,6 +74,10 @@ MODELS = {
     # Dynamic scaling, which changes nothing within the context, and windows in the upper layer.
     "qwen2-dynamic": dict(cls="Qwen2", gguf=False, config={**GQA, "rope_parameters": rope(10000.0, rope_type="dynamic", factor=4.0), "tie_word_embeddings": True,
                                                            "use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}),
+    # With an encoder of images beside it, as the larger Gemmas and Mistral Small have.
+    "gemma3-vision": dict(cls="Gemma3", vision="Gemma3", gguf=False, config={**GQA, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 12, "layer_types": ["sliding_attention", "full_attention"],
+                                                                             "rope_parameters": {"full_attention": rope(1000000.0, rope_type="linear", factor=8.0), "sliding_attention": rope(10000.0)}}),
+    "mistral3-vision": dict(cls="Mistral", vision="Mistral3", gguf=False, config={**GQA, "head_dim": 16, "sliding_window": None, "rope_parameters": PLAIN, "tie_word_embeddings": False}),
 }
 
 ARCH = {"Qwen2": "qwen2", "Gemma": "gemma", "Gemma2": "gemma2", "Gemma3": "gemma3", "Phi3": "phi3", "Granite": "granite", "Olmo2": "olmo2", "SmolLM3": "smollm3",
@@ -192,8 +196,13 @@ def main():
         torch.manual_seed(3000 + seed)
         cls = how["cls"]
         cfg = getattr(hf, {"Gemma3": "Gemma3TextConfig"}.get(cls, cls + "Config"))(**how["config"])
+        if "vision" in how:
+            tiny = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+            parts = dict(vision_config={"model_type": "siglip_vision_model", **tiny}, mm_tokens_per_image=4, image_token_index=3) if cls == "Gemma3" else dict(
+                vision_config={"model_type": "pixtral", "head_dim": 8, **tiny}, image_token_index=3, tie_word_embeddings=False)
+            cfg = getattr(hf, how["vision"] + "Config")(text_config=cfg.to_dict(), **parts)
         cfg._attn_implementation = "eager"
-        model = getattr(hf, cls + "ForCausalLM")(cfg).float().eval()
+        model = getattr(hf, how["vision"] + "ForConditionalGeneration" if "vision" in how else cls + "ForCausalLM")(cfg).float().eval()
         with torch.no_grad():
             for key, p in model.named_parameters():
                 if "norm" in key and key.endswith("weight"):
@@ -203,7 +212,7 @@ def main():
                 else:
                     p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
                 p.copy_(p.half())
-            ids = torch.randint(0, VOCAB, (1, POSITIONS))
+            ids = torch.randint(4 if "vision" in how else 0, VOCAB, (1, POSITIONS))
             logits = model(ids).logits[0].float().numpy()
         about = {"tokens": ids[0].tolist(), "vocab": VOCAB}
         if how.get("gguf", True):

@@ -8,13 +8,14 @@ mlx/NAME, without tokenizer. Beside it:
     mlx/NAME.f32    mlx-lm's logits [24, vocab] in float32 on the CPU, little-endian
 
 Run with:  pip install 'mlx[cpu]==0.32.4' mlx-lm==0.32.2 transformers tokenizers gguf numpy torch
-           python3 make.py && python3 make_mlx.py
+           python3 make.py && python3 make_mlx.py [NAME...]
 (make.py leaves llama-gqa-tied/, whose tokenizer the converter asks for)
 """
-import json, math, pathlib, shutil, tempfile
+import json, math, pathlib, shutil, sys, tempfile
 import mlx.core as mx
 import numpy as np
 import torch
+import transformers
 from mlx_lm.convert import convert
 from mlx_lm.utils import load_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
@@ -56,15 +57,32 @@ MODELS = {
     "nvfp4": dict(q_mode="nvfp4", dtype="float32"),
     "mixed": affine(4, 64, "bfloat16", qwen=True, quant_predicate=mixed),
     "npz": affine(4, 64, "float16"),
+    "gemma3": affine(4, 64, "bfloat16", arch="Gemma3"),
+    "phi3": affine(4, 64, "float16", arch="Phi3"),
+    "olmo2": affine(8, 32, "float32", arch="Olmo2"),
+    "starcoder2": affine(4, 32, "float32", arch="Starcoder2"),
+    "command-r": affine(6, 64, "float32", arch="Cohere"),
+    "granite": affine(5, 64, "bfloat16", arch="Granite"),
 }
 
 
-def random_model(group, qwen):
+def random_model(group, qwen, arch):
     """Rows are as narrow as the group allows."""
     width, layers = (128, 1) if group == 128 else (64, 2)
     base = dict(vocab_size=VOCAB, hidden_size=width, intermediate_size=128, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2,
                 head_dim=width // 4, max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=True,
                 bos_token_id=0, eos_token_id=2, rope_parameters=dict(rope_theta=10000.0, rope_type="default"))
+    if arch:
+        base.update(intermediate_size=64, pad_token_id=0)
+        if arch == "Gemma3":
+            base.update(head_dim=32, query_pre_attn_scalar=32, sliding_window=12, layer_types=["sliding_attention", "full_attention"],
+                        rope_parameters={"full_attention": dict(rope_theta=1000000.0, rope_type="default"), "sliding_attention": dict(rope_theta=10000.0, rope_type="default")})
+        elif arch == "Cohere":
+            base.update(logit_scale=0.25, layer_norm_eps=1e-5)
+        elif arch == "Granite":
+            base.update(embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.3, logits_scaling=4.0)
+        cfg = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(arch, arch + "Config"))(**base)
+        return getattr(transformers, arch + "ForCausalLM")(cfg).eval()
     if qwen:
         base["head_dim"] = 32
         return Qwen3ForCausalLM(Qwen3Config(**base)).eval()
@@ -84,17 +102,24 @@ def to_npz(folder):
 
 def main():
     mx.set_default_device(mx.cpu)
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
+    OUT.mkdir(exist_ok=True)
     for seed, (name, how) in enumerate(MODELS.items()):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        shutil.rmtree(OUT / name, ignore_errors=True)
         torch.manual_seed(2000 + seed)
-        model = random_model(how.get("q_group_size"), how.pop("qwen", False))
+        arch = how.pop("arch", None)
+        model = random_model(how.get("q_group_size"), how.pop("qwen", False), arch)
         with torch.no_grad():
             for key, p in model.named_parameters():
-                p.copy_(1 + 0.2 * torch.randn_like(p) if "norm" in key else torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
+                p.copy_((0 if arch == "Gemma3" else 1) + 0.2 * torch.randn_like(p) if "norm" in key else 0.5 * torch.randn_like(p) if p.dim() == 1 else torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
         folder = OUT / name
         with tempfile.TemporaryDirectory() as source:
             model.save_pretrained(source)
+            if arch:  # mlx-lm reads the older names of these
+                config = json.loads((pathlib.Path(source) / "config.json").read_text())
+                config.update(rope_theta=1000000.0 if arch == "Gemma3" else 10000.0, rope_local_base_freq=10000.0, sliding_window_pattern=2)
+                (pathlib.Path(source) / "config.json").write_text(json.dumps(config))
             for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]:
                 shutil.copy(TOKENIZER / file, source)
             convert(source, folder, quantize=True, **how)
