@@ -160,7 +160,7 @@ func (s *step) computeRow(o *op, r int) {
 		}
 	case opLayerNorm:
 		dst := s.row(o.dst, r)
-		center(dst, s.row(o.a, r))
+		center(dst, s.row(o.a, r), s.ones[:len(dst)])
 		simd.RMSNorm(dst, dst, o.weight.vector, o.number)
 	case opAddBias:
 		dst := s.row(o.dst, r)
@@ -209,19 +209,9 @@ func activate(act nn.Activation, dst, gate, up []float32) {
 
 // center sets dst to x without its mean. What is left has its variance as the mean of its
 // squares, so that its RMS norm is the layer norm of x.
-func center(dst, x []float32) {
-	var sums [8]float32
-	for i, v := range x {
-		sums[i%len(sums)] += v
-	}
-	total := 0.0
-	for _, s := range sums {
-		total += float64(s)
-	}
-	mean := float32(total / float64(len(x)))
-	for i, v := range x {
-		dst[i] = v - mean
-	}
+func center(dst, x, ones []float32) {
+	copy(dst, x)
+	simd.AddScaled(dst, ones, -simd.Dot(x, ones)/float32(len(x)))
 }
 
 // fill computes the angles of a row. The angle is the product of position and

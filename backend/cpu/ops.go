@@ -78,6 +78,7 @@ func (s *step) LayerNorm(x nn.Tensor, w, b nn.Weight, eps float32) nn.Tensor {
 	if p == nil {
 		return nn.Tensor{}
 	}
+	s.needOnes(a.cols)
 	t := s.newTensor(s.set(a), a.cols)
 	dst, _ := s.view(t)
 	s.addRows(op{kind: opLayerNorm, dst: dst, a: a, weight: p, number: eps}, s.set(a))
@@ -151,9 +152,7 @@ func (s *step) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
 	if act > nn.GELU {
 		return s.fail("activation %d", act)
 	}
-	for len(s.ones) < a.cols {
-		s.ones = append(s.ones, 1)
-	}
+	s.needOnes(a.cols)
 	t := s.newTensor(s.set(a), a.cols)
 	dst, _ := s.view(t)
 	s.addRows(op{kind: opActivate, dst: dst, a: a, gate: act}, s.set(a))
@@ -236,6 +235,13 @@ func (s *step) Wanted(x nn.Tensor) nn.Tensor {
 	dst, _ := s.view(t)
 	s.addRows(op{kind: opGather, dst: dst, a: a}, wantedRows)
 	return t
+}
+
+// needOnes makes s.ones long enough for rows of n elements.
+func (s *step) needOnes(n int) {
+	for len(s.ones) < n {
+		s.ones = append(s.ones, 1)
+	}
 }
 
 // overwritten notes that activations made from the buffer are stale.

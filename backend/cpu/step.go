@@ -41,7 +41,7 @@ type step struct {
 	logits  view
 
 	slab []float32
-	ones []float32 // as long as the widest row that Activate has seen
+	ones []float32 // as long as the widest row that Activate and LayerNorm have seen
 
 	attention
 	run // what the threads share
