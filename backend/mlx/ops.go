@@ -90,7 +90,8 @@ func (s *step) Linear(x nn.Tensor, w, b nn.Weight) nn.Tensor {
 	return s.computed(set, y, p.rows)
 }
 
-// RMSNorm implements nn.Ops. A norm of single heads is only noted.
+// RMSNorm implements nn.Ops. A norm of single heads, or of a part of a product, which may
+// be its only head of keys, is only noted.
 func (s *step) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
 	v, p := s.value(x), s.weight(w, false)
 	if v == nil || p == nil {
@@ -100,7 +101,7 @@ func (s *step) RMSNorm(x nn.Tensor, w nn.Weight, eps float32) nn.Tensor {
 		return s.fail("a norm of %d weights on %d columns", p.rows, x.Cols)
 	}
 	set := v.set
-	if p.rows < x.Cols {
+	if p.rows < x.Cols || x.Cols < v.cols {
 		return s.put(value{set: set, cols: x.Cols, src: x, headDim: p.rows, norm: p, eps: eps})
 	}
 	if y, ok := s.addNorm(v, x, p, eps); ok {
