@@ -293,3 +293,24 @@ func TestTextPartDefaults(t *testing.T) {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 }
+
+// TestFusedProjections: queries, keys and values may lie in one tensor, or in three.
+func TestFusedProjections(t *testing.T) {
+	f := copied(t, "glm4.gguf")
+	want := forward(t, f)
+	for _, layer := range []string{"blk.0.", "blk.1."} {
+		for _, x := range []string{"attn_q", "attn_k", "attn_v"} {
+			delete(f.tensors, layer+x+".weight")
+			delete(f.tensors, layer+x+".bias")
+		}
+		f.tensors[layer+"attn_qkv.weight"], f.tensors[layer+"attn_qkv.bias"] = []int{128, 32}, []int{128}
+	}
+	if d := cmp.Diff(want.log, forward(t, f).log); d != "" {
+		t.Errorf("from one tensor: %s", d)
+	}
+	f = copied(t, "phi3-window")
+	f.tensors["model.layers.0.self_attn.qkv_proj.weight"] = []int{63, 32}
+	if _, err := model.Load(f, &recorder{}); err == nil || !strings.Contains(err.Error(), "qkv_proj.weight has the shape [63 32], expected [64 32]") {
+		t.Errorf("of another shape: %v", err)
+	}
+}

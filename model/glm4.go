@@ -18,6 +18,7 @@ func defineGLM4(p *Params) Definition {
 	d.readAct(p, keyAct, "silu")
 	d.names.attnPost = Name{"blk.%d.post_attention_norm", "model.layers.%d.post_self_attn_layernorm"}
 	d.names.mlpPost = Name{"blk.%d.post_ffw_norm", "model.layers.%d.post_mlp_layernorm"}
+	d.names.qkv = Name{"blk.%d.attn_qkv", ""} // of some GGUF files
 	d.names.gate, d.names.up = Name{}, Name{}
 	d.names.gateUp = Name{"blk.%d.ffn_up", "model.layers.%d.mlp.gate_up_proj"}
 	d.rotate(ropeParams{p, ropeObjects}.read(d.config, nn.RopeInterleaved, 0.5, 10000))
