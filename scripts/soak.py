@@ -82,11 +82,11 @@ def serve(a, url, log):
 
 
 def bench(a, url, block):
-    out = subprocess.run([a.inferctl, "bench", "--server", url, "--requests", str(a.requests // BLOCKS), "--parallel", str(a.parallel),
+    out = subprocess.run([a.inferctl, "bench", "serve", "--server", url, "--requests", str(a.requests // BLOCKS), "--concurrency", str(a.parallel),
                           "-p", str(a.prompt), "-n", str(a.tokens), "--seed", str(block + 1), "--json"], stdout=subprocess.PIPE, check=False)
     if not out.stdout:
         sys.exit("soak.py: the client failed")
-    return json.loads(out.stdout)
+    return json.loads(out.stdout)[0]
 
 
 def main():

@@ -146,7 +146,7 @@ func measureElsewhere(ctx context.Context, o KernelOptions, note func(string)) (
 	for _, n := range o.Rows {
 		rows = append(rows, strconv.Itoa(n))
 	}
-	cmd := exec.CommandContext(ctx, program, "bench", "--kernels", "--tiers", o.Tiers[0], "--types", strings.Join(o.Types, ","), "--rows", strings.Join(rows, ","),
+	cmd := exec.CommandContext(ctx, program, "bench", "kernels", "--tiers", o.Tiers[0], "--types", strings.Join(o.Types, ","), "--rows", strings.Join(rows, ","),
 		"-t", strconv.Itoa(o.Threads), "--size", strconv.Itoa(o.Bytes>>20), "--json")
 	cmd.Env = append(os.Environ(), "INFERFLUX_SIMD="+o.Tiers[0])
 	stderr := &tail{}
