@@ -37,6 +37,7 @@ type Model struct {
 	o         ModelOptions
 	scheduler *scheduler.Scheduler
 	close     func() error
+	breakers  tokensWith
 }
 
 // New starts a model's scheduler. The model owns the engine from now on.

@@ -80,8 +80,8 @@ func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Schedul
 		kv: e.KV(), opts: o.withDefaults(e), context: e.Context(), vocab: e.Model().Vocab, mixed: caps.MixedBatch,
 		woken: make(chan struct{}, 1), stop: stop, ended: make(chan struct{}),
 	}
-	if device, ok := e.(backend.DeviceSampler); ok && caps.DeviceSampling {
-		s.engine, s.ahead = device, true
+	if sampler, ok := e.(backend.DeviceSampler); ok && caps.DeviceSampling {
+		s.engine, s.ahead = &device{engine: sampler, chooser: *newHost(e)}, true
 	} else {
 		s.engine = newHost(e)
 	}

@@ -39,7 +39,7 @@ func (s *Scheduler) start(ctx context.Context, b *batch) error {
 	b.started = started
 	for i, q := range b.seqs {
 		q.pos += len(b.Spans[i].Tokens)
-		if b.Spans[i].Draw != nil {
+		if b.Spans[i].Want != backend.NoLogits {
 			q.drawing++
 		}
 	}
@@ -91,7 +91,7 @@ func (s *Scheduler) forget() {
 			if q.over || s.broken != nil {
 				continue
 			}
-			if b.Spans[i].Draw != nil {
+			if b.Spans[i].Want != backend.NoLogits {
 				q.drawing--
 			}
 			q.pos = b.Spans[i].Pos

@@ -27,6 +27,9 @@ type request struct {
 	stopTokens                     []int32
 	ignoreEOS, includeStop         bool
 	sampling                       sample.Params
+	repeatPenalty                  float64 // 0: not given
+	textBias                       []textBias
+	badWords, breakers             []string
 	wantLogprobs                   bool
 	topLogprobs                    int
 
@@ -107,6 +110,9 @@ func (r *request) check() *Error {
 	case len(r.prompts)*r.n > maxChoices:
 		return badRequest("n", "%d prompts × \"n\" of %d are more than %d answers in one request", len(r.prompts), r.n, maxChoices)
 	}
+	if err := r.checkSampling(); err != nil {
+		return err
+	}
 	r.maxTokens = max(r.maxTokens, r.maxCompletionTokens)
 	if r.maxTokens == 0 && r.endpoint == completionEndpoint {
 		r.maxTokens = defaultCompletionTokens
@@ -155,6 +161,7 @@ func (r *request) bind(m *generate.Model) *Error {
 			}
 		}
 	}
+	r.bindSampling(m)
 	return nil
 }
 
@@ -246,6 +253,9 @@ func (r *request) decodeStopTokens(path string, raw json.RawMessage) *Error {
 }
 
 func (r *request) decodeLogitBias(path string, raw json.RawMessage) *Error {
+	if kindOf(raw) == "a list" {
+		return r.decodeBiasPairs(path, raw)
+	}
 	m, err := decodeMap(path, raw)
 	if err != nil {
 		return err
