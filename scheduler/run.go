@@ -200,6 +200,12 @@ func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 	q.sampler.Accept(c.Token)
 	q.next[0] = c.Token
 	q.generated++
+	if s.held != nil {
+		q.answer = append(q.answer, c.Token)
+		if q.generated == 1 {
+			s.holdPrompt(q)
+		}
+	}
 	s.mu.Lock()
 	s.totals.GeneratedTokens++
 	s.mu.Unlock()

@@ -51,9 +51,9 @@ func (o *observer) Rejected(err error) {
 	o.rejected.WithLabelValues(reason).Inc()
 }
 
-func (o *observer) Admitted(waited time.Duration)  { o.queueTime.Observe(waited.Seconds()) }
-func (o *observer) FirstToken(after time.Duration) { o.firstToken.Observe(after.Seconds()) }
-func (o *observer) NextToken(after time.Duration)  { o.interval.Observe(after.Seconds()) }
+func (o *observer) Admitted(waited time.Duration, cached int) { o.queueTime.Observe(waited.Seconds()) }
+func (o *observer) FirstToken(after time.Duration)            { o.firstToken.Observe(after.Seconds()) }
+func (o *observer) NextToken(after time.Duration)             { o.interval.Observe(after.Seconds()) }
 
 func (o *observer) Finished(reason scheduler.FinishReason, t scheduler.Timings, err error) {
 	why := string(reason)
