@@ -226,6 +226,14 @@ var mainFields = []Field{
 			}
 			return err
 		}},
+	{Name: "cache_salt", Chat: true, Completions: true, Type: "string", Range: "1 to 1024 bytes",
+		Behaviour: "Only what requests with the same salt have left in the cache of prefixes is used for this one.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			if r.cacheSalt, err = decodeString(path, raw); err == nil && (r.cacheSalt == "" || len(r.cacheSalt) > maxStopBytes) {
+				err = outOfRange(path, fmt.Sprintf("1 to %d bytes long", maxStopBytes), fmt.Sprint(len(r.cacheSalt)))
+			}
+			return err
+		}},
 	{Name: "modalities", Chat: true, Type: "list of strings", Range: "[\"text\"]", Default: "[\"text\"]",
 		Behaviour: "Answers are text.",
 		decode: func(_ *request, path string, raw json.RawMessage) *Error {

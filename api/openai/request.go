@@ -34,6 +34,8 @@ type request struct {
 	topLogprobs                    int
 
 	hasTools, toolsForbidden bool
+	cacheSalt                string
+	tenant                   string // who asks, as far as caches are concerned
 	given                    map[string]bool // fields that were sent and aren't null
 }
 
@@ -176,6 +178,7 @@ func (r *request) generation(prompt []int32, i int) generate.Request {
 		StopTokens:  r.stopTokens,
 		IgnoreEOS:   r.ignoreEOS,
 		IncludeStop: r.includeStop,
+		Tenant:      r.tenant,
 	}
 	if g.Sampling.Seed != nil {
 		seed := *g.Sampling.Seed + uint64(i)
