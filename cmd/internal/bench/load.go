@@ -95,10 +95,11 @@ func (l *Load) Fit(ctx context.Context, warm int) error {
 	if perWord := float64(counted[1]-counted[0]) / float64(many-few); perWord > 0 {
 		around := float64(counted[0]) - perWord*float64(few)
 		l.words = max(1, int(math.Round((float64(l.PromptTokens)-around)/perWord)))
-		l.shared = min(l.words, int(math.Round(float64(l.SharedTokens)/perWord)))
+		l.shared = int(math.Round((float64(l.SharedTokens) - around) / perWord)) // what is around is shared too
 	} else {
-		l.shared = min(l.words, l.SharedTokens)
+		l.shared = l.SharedTokens
 	}
+	l.shared = max(0, min(l.shared, l.words-1)) // no two prompts are the same
 	return l.warm(ctx, warm)
 }
 

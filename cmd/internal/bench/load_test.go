@@ -21,7 +21,7 @@ type counting struct {
 }
 
 func (c *counting) load() *Load {
-	return &Load{Send: c.send, Note: func(string, ...any) {}, PromptTokens: 320, SharedTokens: 150, MaxTokens: 4, Seed: 3}
+	return &Load{Send: c.send, Note: func(string, ...any) {}, PromptTokens: 320, SharedTokens: 170, MaxTokens: 4, Seed: 3}
 }
 
 func (c *counting) send(_ context.Context, body any, event func([]byte) error) error {
