@@ -145,6 +145,14 @@ type Scheduler struct {
 	BatchTokens int `key:"batch_tokens" default:"0" range:"0..65536"`
 	// The largest piece of one prompt in a step in which others get answers. Smaller ones let those go on more evenly, larger ones read prompts faster. 0 means half of batch_tokens.
 	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536"`
+	// Who is let in next when there is room. fcfs goes by arrival, priority by the field "priority" of requests (the lowest number first; running requests give way to better ones), longest_prefix by how much of a prompt the cache holds. Under each, who waits moves up.
+	Policy string `key:"policy" default:"fcfs" enum:"fcfs,priority,longest_prefix"`
+	// How long a step may take in which prompts are computed beside running answers: the most that those are delayed by somebody else's prompt. 0 means twice as long as a step without prompts, but 10ms at least.
+	TargetLatency time.Duration `key:"target_latency" default:"0s" range:"0s..1m"`
+	// The largest number of requests of one API key that are computed together. 0 means max_running.
+	KeyRunning int `key:"max_running_per_key" default:"0" range:"0..4096"`
+	// The largest number of requests of one API key that wait; more are answered with 429. 0 means max_queue.
+	KeyQueue int `key:"max_queue_per_key" default:"0" range:"0..1000000"`
 	// The length of an answer whose request sets no max_tokens. It is cut to what the context leaves.
 	DefaultMaxTokens int `key:"default_max_tokens" default:"2048" range:"1..16777216"`
 }

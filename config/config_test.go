@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 		if c.Server.Listen != "127.0.0.1:8080" || c.Server.MaxBodyBytes != 10<<20 || c.Server.DrainTimeout != 30*time.Second {
 			t.Errorf("%q: server = %+v", yaml, c.Server)
 		}
-		if c.Runtime.Scheduler != (config.Scheduler{MaxRunning: 16, MaxQueue: 256, DefaultMaxTokens: 2048}) {
+		if c.Runtime.Scheduler != (config.Scheduler{MaxRunning: 16, MaxQueue: 256, Policy: "fcfs", DefaultMaxTokens: 2048}) {
 			t.Errorf("%q: scheduler = %+v", yaml, c.Runtime.Scheduler)
 		}
 		if c.Logging != (config.Logging{Level: "info", Format: "auto"}) || len(c.Models) != 0 {

@@ -87,6 +87,7 @@ type together struct {
 
 func (o *together) Rejected(error)                                            {}
 func (o *together) Queued(int)                                                { o.missing.Done() }
+func (o *together) Preempted()                                                {}
 func (o *together) Admitted(time.Duration, int)                               { o.missing.Wait() }
 func (o *together) Stepped(s scheduler.Step)                                  { o.widest = max(o.widest, s.Sequences) }
 func (o *together) FirstToken(time.Duration)                                  {}

@@ -82,6 +82,9 @@ func (m *Model) Choice() backend.Choice { return m.o.Choice }
 // Scheduler is what runs the model's requests.
 func (m *Model) Scheduler() *scheduler.Scheduler { return m.scheduler }
 
+// Policy is the order in which requests are let in.
+func (m *Model) Policy() scheduler.Policy { return m.o.Scheduler.Policy }
+
 // Drain refuses new requests and waits for the running ones, until ctx ends.
 func (m *Model) Drain(ctx context.Context) error { return m.scheduler.Drain(ctx) }
 
@@ -118,6 +121,8 @@ type Request struct {
 	Stop        []string // end the answer where they would begin
 	StopTokens  []int32  // end it too, beside the model's own
 	IgnoreEOS   bool     // the model's own don't end it
+	Client      string   // who asks, for fairness
+	Priority    int      // the lowest number first, where the scheduler goes by it
 	Tenant      string   // whose KV of ended requests may be used, see scheduler.Request
 	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
 }
@@ -135,7 +140,8 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 		ends = slices.Concat(r.StopTokens, m.o.Tokenizer.EndOfGeneration())
 	}
 	seq, err := m.scheduler.Submit(ctx, scheduler.Request{
-		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends, Tenant: r.Tenant,
+		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
+		Tenant: r.Tenant, Client: r.Client, Priority: r.Priority,
 	})
 	if err != nil {
 		return nil, err

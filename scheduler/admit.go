@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,19 +11,25 @@ import (
 	"github.com/inferflux/inferflux/backend/paging"
 )
 
-// lookedAt is how many of those that wait are looked at for one that may be let in.
-const lookedAt = 32
-
-// admit gives waiting requests KV, in order of arrival, as long as it lasts. The
-// first that doesn't fit holds up those behind it.
-func (s *Scheduler) admit() {
-	for s.broken == nil && len(s.running) < s.opts.MaxRunning {
+// admit gives waiting requests KV, as long as it lasts. The one that is next holds up
+// all others until it fits.
+func (s *Scheduler) admit(ctx context.Context) {
+	for s.broken == nil {
+		if len(s.running) >= s.opts.MaxRunning && s.opts.Policy != ByPriority {
+			return
+		}
 		q := s.nextWaiting()
 		if q == nil {
 			return
 		}
+		if len(s.running) >= s.opts.MaxRunning && !s.makeWay(ctx, q) {
+			return
+		}
 		kv, cached, err := s.reserve(q)
 		if errors.Is(err, backend.ErrKVFull) && len(s.running) > 0 {
+			if s.makeWay(ctx, q) {
+				continue
+			}
 			return // there will be room when one of them ends
 		}
 		if isFatal(err) {
@@ -33,34 +40,34 @@ func (s *Scheduler) admit() {
 			s.end(q, Event{Err: fmt.Errorf("reserve kv for %d tokens: %w", q.room(), err)})
 			continue
 		}
-		q.kv, q.pos, q.served = kv, cached, s.formed
-		usage := s.kv.Usage()
-		now := time.Now()
-		q.mu.Lock()
-		q.timings.Started, q.timings.CachedTokens = now, cached
-		q.mu.Unlock()
-		s.mu.Lock()
-		s.waiting = slices.DeleteFunc(s.waiting, func(w *Sequence) bool { return w == q })
-		s.running, q.admitted = append(s.running, q), true
-		s.usage = usage
-		s.prefixes = s.prefixStats()
-		s.totals.CachedTokens += uint64(cached)
-		s.mu.Unlock()
-		s.opts.Observer.Admitted(now.Sub(q.timings.Queued), cached)
+		s.letIn(q, kv, cached)
 	}
 }
 
-// nextWaiting is the first in the queue that needn't wait for what another one is
-// computing, or nil.
-func (s *Scheduler) nextWaiting() *Sequence {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, q := range s.waiting[:min(lookedAt, len(s.waiting))] {
-		if !s.awaits(q) {
-			return q
-		}
+// letIn has a request run, in a sequence that holds some of what it needs.
+func (s *Scheduler) letIn(q *Sequence, kv backend.SeqID, cached int) {
+	q.kv, q.pos, q.cached, q.served = kv, cached, cached, s.formed
+	usage := s.kv.Usage()
+	now := time.Now()
+	q.mu.Lock()
+	again := !q.timings.Started.IsZero()
+	if !again {
+		q.timings.Started, q.timings.CachedTokens = now, cached
 	}
-	return nil
+	waited := now.Sub(q.timings.Queued)
+	q.mu.Unlock()
+	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *Sequence) bool { return w == q })
+	s.running, q.admitted = append(s.running, q), true
+	s.usage = usage
+	s.prefixes = s.prefixStats()
+	if !again {
+		s.totals.CachedTokens += uint64(cached)
+	}
+	s.mu.Unlock()
+	if !again {
+		s.opts.Observer.Admitted(waited, cached)
+	}
 }
 
 // reserve makes the sequence of a request, with as much of its prompt as is held.
@@ -92,7 +99,7 @@ func (s *Scheduler) mayFit(q *Sequence, cached int) bool {
 	}
 	pages := paging.Pages(q.room()) - cached/paging.PageTokens
 	for _, r := range s.running {
-		pages += paging.Pages(r.room()) - r.timings.CachedTokens/paging.PageTokens
+		pages += paging.Pages(r.room()) - r.cached/paging.PageTokens
 	}
 	return pages*paging.PageTokens <= s.usage.Capacity
 }

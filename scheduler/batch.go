@@ -36,8 +36,8 @@ func (b *batch) put(i, n int) {
 	span := backend.Span{Seq: q.kv, Pos: q.pos, Want: backend.LastLogits, Logits: b.Spans[i].Logits[:0]}
 	switch {
 	case q.prefilling():
-		span.Tokens = q.req.Prompt[q.pos : q.pos+n]
-		if q.pos+n < len(q.req.Prompt) {
+		span.Tokens = q.feed[q.pos : q.pos+n]
+		if q.pos+n < len(q.feed) {
 			span.Want = backend.NoLogits
 		}
 	case q.drawing > 0:
@@ -57,8 +57,7 @@ func (b *batch) put(i, n int) {
 // of prompts in what is left of the budget. It may come out empty, if all that is
 // left to compute is under way.
 //
-// Preemption will take sequences out of the batch here, when a more urgent one
-// needs their room; speculation will make the spans of the generating longer.
+// Speculation will make the spans of the generating longer here.
 func (s *Scheduler) form() *batch {
 	b := &s.batches[0]
 	if slices.Contains(s.underway, b) {
@@ -100,6 +99,9 @@ func (s *Scheduler) form() *batch {
 		}
 		budget -= generating
 	}
+	if generating > 0 {
+		budget = min(budget, s.pace.tokens(s.opts.TargetLatency))
+	}
 	s.divide(budget, generating > 0)
 	for _, q := range s.prompts {
 		if q.share > 0 {
@@ -118,14 +120,14 @@ func (s *Scheduler) form() *batch {
 // sequences, so each prompt leaves at least one token of the budget.
 func (s *Scheduler) divide(budget int, chunksOnly bool) {
 	for _, q := range s.prompts {
-		q.share = min(len(q.req.Prompt)-q.pos, s.opts.PrefillChunk, budget)
+		q.share = min(len(q.feed)-q.pos, s.opts.PrefillChunk, budget)
 		budget -= q.share
 	}
 	if chunksOnly {
 		return
 	}
 	for _, q := range s.prompts {
-		more := min(len(q.req.Prompt)-q.pos-q.share, budget)
+		more := min(len(q.feed)-q.pos-q.share, budget)
 		q.share += more
 		budget -= more
 	}

@@ -49,7 +49,8 @@ type Scheduler struct {
 	prompts  []*Sequence // that form shares the budget among
 	prefills bool        // an engine that can't mix got prompts last time
 	waited   time.Time   // when the last batch was waited for
-	broken   error       // the engine can't be used any more
+	pace     pace
+	broken   error // the engine can't be used any more
 }
 
 // starter is how the loop sees an engine: a backend.DeviceSampler, or a [host].
@@ -60,6 +61,7 @@ type starter interface {
 // Totals count since the start.
 type Totals struct {
 	Requests, Rejected, Finished, Cancelled, Failed uint64
+	Preempted                                       uint64
 	PromptTokens, GeneratedTokens, Steps            uint64 // PromptTokens: those computed
 	CachedTokens                                    uint64 // of prompts, those that were held
 }
@@ -129,7 +131,7 @@ func (s *Scheduler) enqueue(ctx context.Context, q *Sequence) error {
 		return s.failure
 	case s.draining:
 		return ErrStopped
-	case len(s.waiting) >= s.opts.MaxQueue+s.opts.MaxRunning-len(s.running):
+	case len(s.waiting) >= s.opts.MaxQueue+s.opts.MaxRunning-len(s.running), s.tooMany(q.req.Client):
 		return &QueueFullError{Waiting: len(s.waiting), RetryAfter: s.rate.retryAfter(len(s.waiting), len(s.running))}
 	}
 	// Under the lock, so that nobody hears of its admission first.
@@ -228,7 +230,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 // it reports whether there was anything to do.
 func (s *Scheduler) step(ctx context.Context) bool {
 	s.reap()
-	s.admit()
+	s.admit(ctx)
 	if s.broken != nil || len(s.running)+len(s.underway) == 0 {
 		return s.broken != nil
 	}

@@ -121,8 +121,9 @@ func conversations(t *testing.T, e backend.Engine, n int) []asked {
 }
 
 // TestCachedEqualsUncached runs random schedules on the CPU engine: requests that begin
-// like others, with little and much memory, cancelled here and there, in every order.
-// Whatever was held of their prompts, each must get what it gets alone, to the bit.
+// like others, with little and much memory, cancelled here and there, under each policy,
+// giving way to others. Whatever was held of their prompts, and however often they were
+// interrupted, each must get what it gets alone, to the bit.
 func TestCachedEqualsUncached(t *testing.T) {
 	e := realEngine(t, 1024)
 	all := conversations(t, e, 80)
@@ -130,17 +131,19 @@ func TestCachedEqualsUncached(t *testing.T) {
 	if testing.Short() {
 		schedules = 100
 	}
-	var cached, evicted uint64
+	var cached, evicted, preempted uint64
 	for i := range schedules {
 		rng := rand.New(rand.NewPCG(3, uint64(i)))
 		s := scheduler.New(e, scheduler.Options{
-			MaxRunning: 1 + rng.IntN(8), BatchTokens: []int{16, 64, 512}[rng.IntN(3)], PrefixTokens: []int{0, 0, 300}[rng.IntN(3)],
+			Policy:     []scheduler.Policy{scheduler.FirstCome, scheduler.LongestPrefix, scheduler.ByPriority, scheduler.ByPriority}[rng.IntN(4)],
+			MaxRunning: 1 + rng.IntN(8), BatchTokens: []int{16, 64, 512}[rng.IntN(3)], PrefixTokens: []int{0, 0, 300, -1}[rng.IntN(4)],
 		})
 		var wait sync.WaitGroup
 		for range 12 {
 			r := &all[rng.IntN(len(all))]
 			request := r.Request
-			request.Tenant = []string{"", "", "other"}[rng.IntN(3)]
+			request.Tenant, request.Client = []string{"", "", "other"}[rng.IntN(3)], []string{"a", "b"}[rng.IntN(2)]
+			request.Priority = rng.IntN(3) - 1
 			q, err := s.Submit(t.Context(), request)
 			if err != nil {
 				t.Fatal(err)
@@ -171,7 +174,7 @@ func TestCachedEqualsUncached(t *testing.T) {
 			t.Error(err)
 		}
 		st := s.Stats()
-		cached, evicted = cached+st.Totals.CachedTokens, evicted+st.Prefix.Evictions
+		cached, evicted, preempted = cached+st.Totals.CachedTokens, evicted+st.Prefix.Evictions, preempted+st.Totals.Preempted
 		if _, err := s.ClearPrefixes(t.Context(), true, ""); err != nil {
 			t.Error(err)
 		}
@@ -183,8 +186,8 @@ func TestCachedEqualsUncached(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d tokens were held, %d entries evicted", cached, evicted)
-	if cached < uint64(schedules)*20 || evicted == 0 {
-		t.Errorf("%d tokens were held and %d entries evicted: the schedules test too little", cached, evicted)
+	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted", cached, evicted, preempted)
+	if cached < uint64(schedules)*20 || evicted == 0 || preempted == 0 {
+		t.Error("the schedules test too little")
 	}
 }

@@ -60,3 +60,6 @@ var over = func() context.Context {
 
 // Asked is how the caller wants the sequence to end.
 func (q *Sequence) Asked() FinishReason { return q.asked() }
+
+// Holds reports whether a sequence runs, and as which of the engine's.
+func Holds(q *Sequence, id backend.SeqID) bool { return q.admitted && !q.over && q.kv == id }

@@ -21,11 +21,11 @@ func (s *Scheduler) lookup(q *Sequence) (backend.SeqID, int) {
 	if s.held == nil {
 		return 0, 0
 	}
-	prompt := q.req.Prompt
-	if s.held.Held(q.req.Tenant, prompt[:len(prompt)-1]) < leastHit {
+	all := q.feed[:len(q.feed)-1]
+	if s.held.Held(q.req.Tenant, all) < leastHit {
 		return 0, 0
 	}
-	return s.held.Lookup(q.req.Tenant, prompt[:len(prompt)-1])
+	return s.held.Lookup(q.req.Tenant, all)
 }
 
 // awaits reports whether a running request is just computing a beginning of the prompt

@@ -30,6 +30,7 @@ func (r *recorded) note(format string, args ...any) {
 func (r *recorded) Queued(n int)                    { r.note("queued %d", n) }
 func (r *recorded) Rejected(err error)              { r.note("rejected: %s", err) }
 func (r *recorded) Admitted(d time.Duration, _ int) { r.note("admitted after %s", d) }
+func (r *recorded) Preempted()                      { r.note("preempted") }
 func (r *recorded) FirstToken(d time.Duration)      { r.note("first token after %s", d) }
 func (r *recorded) NextToken(d time.Duration)       { r.note("next token after %s", d) }
 func (r *recorded) Stepped(st scheduler.Step)       { r.note("stepped %+v", st) }

@@ -6,6 +6,24 @@ import (
 	"github.com/inferflux/inferflux/backend"
 )
 
+// Policy is the order in which requests are let in.
+type Policy string
+
+// The policies. Under each, a request that has waited for long comes first.
+const (
+	// FirstCome lets them in as they come.
+	FirstCome Policy = "fcfs"
+	// ByPriority goes by Request.Priority, the lowest number first. After each
+	// [aging] a waiting request counts as if its number were one lower.
+	ByPriority Policy = "priority"
+	// LongestPrefix prefers those of which most is held, until they have waited for
+	// [aging].
+	LongestPrefix Policy = "longest_prefix"
+)
+
+// aging is how long a request waits for its place to improve.
+const aging = 10 * time.Second
+
 // Options configure a scheduler. Zero values mean the defaults.
 type Options struct {
 	// MaxRunning is the largest number of admitted sequences; default 16. It is
@@ -24,6 +42,16 @@ type Options struct {
 	// DefaultMaxTokens is the length of an answer to a request that names none,
 	// cut to what the context has left; default 2048.
 	DefaultMaxTokens int
+	// Policy is the order in which requests are let in; default FirstCome.
+	Policy Policy
+	// ClientRunning and ClientQueue are the most requests of one client that run and
+	// that wait; 0: no limit but that of all.
+	ClientRunning, ClientQueue int
+	// TargetLatency is how long a step may take in which prompts are computed beside
+	// generating sequences; it sets how much of the prompts is. 0: twice as long as a
+	// step without prompts, but 10 ms at least. A step computes 16 tokens of prompts in
+	// any case.
+	TargetLatency time.Duration
 	// PrefixTokens is the most tokens of ended sequences that are held for requests
 	// that begin like them; 0: what there is memory for that nobody else needs;
 	// negative: none. Engines without KVPrefixCopy hold none.
@@ -49,6 +77,9 @@ func (o Options) withDefaults(e backend.Engine) Options {
 	set(&o.PrefillChunk, max(o.BatchTokens/2, 1))
 	o.MaxRunning = min(o.MaxRunning, o.BatchTokens)
 	o.PrefillChunk = min(o.PrefillChunk, o.BatchTokens)
+	if o.Policy == "" {
+		o.Policy = FirstCome
+	}
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
@@ -77,6 +108,8 @@ type Observer interface {
 	// Admitted: a request got its KV, after waiting that long. So many tokens of its
 	// prompt needn't be computed.
 	Admitted(waited time.Duration, cachedTokens int)
+	// Preempted: a request gave way to another one, and waits again.
+	Preempted()
 	// FirstToken: a request got its first token, that long after it was queued.
 	FirstToken(after time.Duration)
 	// NextToken: a request got a further token, that long after the one before.
@@ -93,6 +126,7 @@ type nobody struct{}
 func (nobody) Queued(int)                            {}
 func (nobody) Rejected(error)                        {}
 func (nobody) Admitted(time.Duration, int)           {}
+func (nobody) Preempted()                            {}
 func (nobody) FirstToken(time.Duration)              {}
 func (nobody) NextToken(time.Duration)               {}
 func (nobody) Finished(FinishReason, Timings, error) {}

@@ -160,6 +160,7 @@ func (s *Scheduler) report(b *batch) {
 	}
 	s.mu.Lock()
 	s.usage = usage
+	s.pace.add(b.step)
 	s.totals.Steps++
 	s.totals.PromptTokens += uint64(b.step.PrefillTokens)
 	s.mu.Unlock()
@@ -200,11 +201,11 @@ func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 	q.sampler.Accept(c.Token)
 	q.next[0] = c.Token
 	q.generated++
-	if s.held != nil {
+	if s.held != nil || s.opts.Policy == ByPriority {
 		q.answer = append(q.answer, c.Token)
-		if q.generated == 1 {
-			s.holdPrompt(q)
-		}
+	}
+	if s.held != nil && q.generated == 1 {
+		s.holdPrompt(q)
 	}
 	s.mu.Lock()
 	s.totals.GeneratedTokens++

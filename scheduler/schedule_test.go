@@ -164,6 +164,11 @@ func (st *stage) raise(d *datadriven.TestData) {
 	} {
 		d.MaybeScanArgs(st.t, key, v)
 	}
+	policy := ""
+	d.MaybeScanArgs(st.t, "policy", &policy)
+	d.MaybeScanArgs(st.t, "client-running", &o.ClientRunning)
+	d.MaybeScanArgs(st.t, "client-queue", &o.ClientQueue)
+	o.Policy = scheduler.Policy(policy)
 	e.caps.MixedBatch = !d.HasArg("unmixed")
 	// What a step ran is read off the engine, not the scheduler.
 	*st = stage{t: st.t, engine: e, cast: map[string]*scheduler.Sequence{}, ids: map[backend.SeqID]string{}, prompt: map[string]int{}, told: map[string]bool{}}
@@ -237,22 +242,15 @@ func (st *stage) note(line string, err error) {
 	st.ran = append(st.ran, line)
 }
 
-// name tells whose an engine's sequence is. Sequences are admitted in the order
-// in which they were submitted.
+// name tells whose an engine's sequence is.
 func (st *stage) name(id backend.SeqID) string {
+	for _, name := range st.names {
+		if scheduler.Holds(st.cast[name], id) {
+			st.ids[id] = name // for when it has ended
+		}
+	}
 	if name, ok := st.ids[id]; ok {
 		return name
-	}
-	for _, name := range st.names {
-		t := st.cast[name].Timings()
-		known := false
-		for _, n := range st.ids {
-			known = known || n == name
-		}
-		if !known && !t.Started.IsZero() {
-			st.ids[id] = name
-			return name
-		}
 	}
 	return "?"
 }
@@ -279,6 +277,8 @@ func (st *stage) submit(d *datadriven.TestData, name string) string {
 	if d.HasArg("penalized") { // too little to change what is said
 		r.Sampling.RepetitionPenalty = 1.001
 	}
+	d.MaybeScanArgs(st.t, "client", &r.Client)
+	d.MaybeScanArgs(st.t, "priority", &r.Priority)
 	ctx, cancel := context.WithCancel(st.t.Context())
 	if d.HasArg("gone") {
 		cancel()

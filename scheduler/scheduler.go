@@ -19,9 +19,16 @@
 // the rest of a long context for each of those would let few run side by side;
 // a limit that depended on the load would make answers depend on it.
 //
-// Admission is strictly first come, first served: a large request that doesn't
-// fit yet holds up those behind it, instead of being overtaken for ever. The
-// queue is bounded by [Options.MaxQueue]; beyond, there is a [QueueFullError].
+// Who is next is decided by [Options.Policy], and among equals by who has least
+// running, then by arrival. The one that is next holds up all others until it fits:
+// a large request isn't overtaken for ever. The queue is bounded by
+// [Options.MaxQueue], and for each client by [Options.ClientQueue]; beyond, there is a
+// [QueueFullError].
+//
+// Under [ByPriority] a running request gives way to one of a better priority that
+// can't be let in otherwise: what it has computed is held like a prefix, and it goes
+// back to the queue, to go on from there, or from whatever is still held then. Its
+// reader notices nothing but the time.
 //
 // # Prefixes
 //
@@ -38,7 +45,8 @@
 // generating gets its one token, so that no answer stops for somebody else's
 // prompt. The rest goes to prompts, in chunks of at most [Options.PrefillChunk],
 // starting with the prompt whose last chunk was longest ago, so that a long one
-// doesn't block the others. When nobody generates, and so nobody's next token is
+// doesn't block the others. Where somebody generates, prompts get no more tokens than
+// fit into [Options.TargetLatency], by what they have cost so far. When nobody generates, and so nobody's next token is
 // delayed, what is left after one chunk for each is used up too.
 //
 // An engine without MixedBatch gets in turns a batch of generating sequences and
@@ -72,8 +80,7 @@
 // sequence gets the error, and so does every later Submit; [Scheduler.Failed]
 // reports it.
 //
-// The places of what comes later: preemption at admission (admit.go), speculation at
-// batch forming (batch.go).
+// The place of what comes later: speculation at batch forming (batch.go).
 package scheduler
 
 import (
@@ -92,6 +99,10 @@ type Request struct {
 	// Tenant separates what is held of ended sequences: only requests of the same
 	// tenant use it.
 	Tenant string
+	// Client is who asks: those who have less running are let in first.
+	Client string
+	// Priority orders requests under [ByPriority]: the lowest number comes first.
+	Priority int
 }
 
 // FinishReason says why a sequence ended.
@@ -119,7 +130,8 @@ func (e *Event) last() bool { return e.Finish != Running || e.Err != nil }
 // Timings are a finished or running request's milestones. A zero time means not
 // yet.
 type Timings struct {
-	Queued, Started, FirstToken, Done time.Time
-	PromptTokens, CachedTokens        int
+	Queued, Started, FirstToken, Done time.Time // Started is when it was let in first
+	PromptTokens, CachedTokens        int       // CachedTokens of what Started it
 	GeneratedTokens                   int
+	Preempted                         int // times that it gave way to others
 }

@@ -292,6 +292,7 @@ type panicky struct {
 	on string
 }
 
+func (p *panicky) Preempted()                  { p.maybe("preempted") }
 func (p *panicky) Admitted(time.Duration, int) { p.maybe("admitted") }
 func (p *panicky) Stepped(scheduler.Step)      { p.maybe("stepped") }
 func (p *panicky) Finished(scheduler.FinishReason, scheduler.Timings, error) {

@@ -27,11 +27,13 @@ type Sequence struct {
 	admitted  bool
 	over      bool
 	kv        backend.SeqID
+	feed      []int32  // what is computed before the first draw: the prompt, and what was answered before it gave way
 	pos       int      // tokens in KV, with what is under way
-	answer    []int32  // the tokens so far, if they are to be held
+	answer    []int32  // the tokens so far, if they may be held or computed again
 	next      [1]int32 // the last token, which isn't in KV yet unless it is under way
 	generated int
 	drawing   int       // tokens that batches under way choose
+	cached    int       // tokens that were held when it was let in
 	served    uint64    // the step that last computed part of the prompt
 	share     int       // tokens of the prompt that go into the batch
 	last      time.Time // of the last sampled token
@@ -76,7 +78,7 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 	// The caller may use its slices for something else.
 	r.Prompt, r.StopTokens = slices.Clone(r.Prompt), slices.Clone(r.StopTokens)
 	return &Sequence{
-		s: s, req: r, sampler: sampler,
+		s: s, req: r, feed: r.Prompt, sampler: sampler,
 		timings: Timings{PromptTokens: len(r.Prompt)}, ready: make(chan struct{}, 1),
 	}, nil
 }
@@ -140,7 +142,7 @@ func (q *Sequence) Timings() Timings {
 }
 
 // prefilling reports whether part of the prompt isn't in KV or under way yet.
-func (q *Sequence) prefilling() bool { return q.pos < len(q.req.Prompt) }
+func (q *Sequence) prefilling() bool { return q.pos < len(q.feed) }
 
 // ending reports whether the last token there can be is under way.
 func (q *Sequence) ending() bool { return q.generated+q.drawing == q.req.MaxTokens }

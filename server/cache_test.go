@@ -103,7 +103,7 @@ func TestCachedTokensAreReported(t *testing.T) {
 		t.Errorf("%g tokens were held after warming", n)
 	}
 	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"model": "nobody"}`, http.StatusNotFound)
-	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"modle": "fake"}`, http.StatusBadRequest)
+	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"name": "fake"}`, http.StatusBadRequest)
 	s.send(http.MethodPost, "/v1/admin/cache/warm", "", `{}`, http.StatusBadRequest)
 	s.send(http.MethodGet, "/v1/admin/cache/clear", "", "", http.StatusMethodNotAllowed)
 }
@@ -121,4 +121,16 @@ func TestPrefixPerKey(t *testing.T) {
 		}
 		s.send(http.MethodGet, "/v1/admin/cache", "", "", http.StatusUnauthorized)
 	}
+}
+
+// A request that isn't answered in its time is given up, wherever it is.
+func TestTimeout(t *testing.T) {
+	s := newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model { return tiny(t, o) }})
+	v := s.send(http.MethodPost, "/v1/completions", "", `{"prompt": "ba", "max_tokens": 200, "ignore_eos": true, "timeout": 1e-6}`, http.StatusGatewayTimeout)
+	if e := v["error"].(map[string]any); e["code"] != "timeout" || e["param"] != "timeout" {
+		t.Errorf("%v", e)
+	}
+	s.send(http.MethodPost, "/v1/completions", "", `{"prompt": "ba", "max_tokens": 2, "timeout": 60}`, http.StatusOK)
+	s.send(http.MethodPost, "/v1/completions", "", `{"prompt": "ba", "max_tokens": 2, "priority": 1}`, http.StatusBadRequest)
+	s.eventually("free", func() bool { return s.metric(`inferflux_running_sequences{model="fake"}`) == "0" })
 }

@@ -133,9 +133,11 @@ func (s *Server) protect(next http.Handler) http.Handler {
 				e.Write(w)
 				return
 			}
+			client, tenant := strconv.Itoa(key), ""
 			if s.o.PrefixPerKey {
-				r = r.WithContext(openai.WithTenant(r.Context(), strconv.Itoa(key)))
+				tenant = client
 			}
+			r = r.WithContext(openai.WithCaller(r.Context(), client, tenant))
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -12,7 +12,7 @@ import (
 // filled in, because it is called for every token.
 type observer struct {
 	promptTokens, cachedTokens           prometheus.Counter
-	generatedTokens                      prometheus.Counter
+	generatedTokens, preempted           prometheus.Counter
 	finished, rejected                   *prometheus.CounterVec // by reason
 	queueTime, firstToken, interval      prometheus.Observer
 	decodeTokens, prefillTokens, stepDur prometheus.Observer
@@ -27,6 +27,7 @@ func (m *Metrics) Observer(model string) scheduler.Observer {
 		promptTokens:    m.promptTokens.With(label),
 		cachedTokens:    m.cachedTokens.With(label),
 		generatedTokens: m.generatedTokens.With(label),
+		preempted:       m.preempted.With(label),
 		finished:        m.finished.MustCurryWith(label),
 		rejected:        m.rejected.MustCurryWith(label),
 		queueTime:       m.queueTime.With(label),
@@ -57,6 +58,8 @@ func (o *observer) Admitted(waited time.Duration, cachedTokens int) {
 	o.queueTime.Observe(waited.Seconds())
 	o.cachedTokens.Add(float64(cachedTokens))
 }
+
+func (o *observer) Preempted() { o.preempted.Inc() }
 
 func (o *observer) FirstToken(after time.Duration) { o.firstToken.Observe(after.Seconds()) }
 func (o *observer) NextToken(after time.Duration)  { o.interval.Observe(after.Seconds()) }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -65,12 +66,22 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, e endpoint) error {
 	if bad := req.bind(model); bad != nil {
 		return bad
 	}
-	req.tenant = tenantOf(r.Context())
+	who := callerOf(r.Context())
+	req.client, req.tenant = who.client, who.tenant
 	if req.cacheSalt != "" {
 		req.tenant += "\x00" + req.cacheSalt
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	if req.timeout > 0 {
+		limit := time.Duration(req.timeout * float64(time.Second))
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, limit, &Error{
+			Status: http.StatusGatewayTimeout, Type: TypeUnavailable, Code: "timeout", Param: "timeout",
+			Message: fmt.Sprintf("the request was not answered within its \"timeout\" of %s", limit),
+		})
+		defer stop()
+	}
 	b, err := a.start(ctx, model, req)
 	if err != nil {
 		return whyEnded(ctx, err)
@@ -99,9 +110,12 @@ func bodyError(err error) error {
 // whyEnded replaces the error of a cancelled request by the reason for which it
 // was cancelled.
 func whyEnded(ctx context.Context, err error) error {
+	var timeout *Error
 	switch {
 	case ctx.Err() == nil:
 		return err
+	case errors.As(context.Cause(ctx), &timeout):
+		return timeout
 	case errors.Is(context.Cause(ctx), scheduler.ErrStopped):
 		return ShuttingDown()
 	}

@@ -226,6 +226,19 @@ var mainFields = []Field{
 			}
 			return err
 		}},
+	{Name: "priority", Chat: true, Completions: true, Type: "integer", Range: "-1000 to 1000", Default: "0",
+		Behaviour: "The lowest number is let in first, and others give way to it. Other than 0 only where the server's policy is priority.",
+		decode: func(r *request, path string, raw json.RawMessage) *Error {
+			n, err := decodeInt(path, raw, -1000, 1000)
+			r.priority = int(n)
+			return err
+		}},
+	{Name: "timeout", Chat: true, Completions: true, Type: "number", Range: "above 0, at most 86400", Default: "none",
+		Behaviour: "Seconds after which the request is given up, in the queue or while it is answered: 504, or an error in the stream.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			r.timeout, err = decodeFloat(path, raw, 0, 86400, true)
+			return err
+		}},
 	{Name: "cache_salt", Chat: true, Completions: true, Type: "string", Range: "1 to 1024 bytes",
 		Behaviour: "Only what requests with the same salt have left in the cache of prefixes is used for this one.",
 		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {

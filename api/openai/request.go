@@ -9,6 +9,7 @@ import (
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/generate"
 	"github.com/inferflux/inferflux/sample"
+	"github.com/inferflux/inferflux/scheduler"
 )
 
 // request is a decoded body of either endpoint.
@@ -35,7 +36,9 @@ type request struct {
 
 	hasTools, toolsForbidden bool
 	cacheSalt                string
-	tenant                   string // who asks, as far as caches are concerned
+	priority                 int
+	timeout                  float64         // seconds; 0: none
+	client, tenant           string          // who asks, as far as fairness and caches are concerned
 	given                    map[string]bool // fields that were sent and aren't null
 }
 
@@ -163,6 +166,9 @@ func (r *request) bind(m *generate.Model) *Error {
 			}
 		}
 	}
+	if r.priority != 0 && m.Policy() != scheduler.ByPriority {
+		return unsupported("priority", `model %q is not scheduled by priority: leave "priority" out, or set runtime.scheduler.policy to priority on the server`, m.ID())
+	}
 	r.bindSampling(m)
 	return nil
 }
@@ -179,6 +185,8 @@ func (r *request) generation(prompt []int32, i int) generate.Request {
 		IgnoreEOS:   r.ignoreEOS,
 		IncludeStop: r.includeStop,
 		Tenant:      r.tenant,
+		Client:      r.client,
+		Priority:    r.priority,
 	}
 	if g.Sampling.Seed != nil {
 		seed := *g.Sampling.Seed + uint64(i)

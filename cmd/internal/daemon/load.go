@@ -129,8 +129,11 @@ func schedulerOptions(c config.Scheduler, kv config.KV, o scheduler.Observer) sc
 	if !kv.PrefixCache {
 		prefix = -1
 	}
-	return scheduler.Options{PrefixTokens: prefix, MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
-		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o}
+	return scheduler.Options{
+		Policy: scheduler.Policy(c.Policy), TargetLatency: c.TargetLatency, ClientRunning: c.KeyRunning, ClientQueue: c.KeyQueue,
+		PrefixTokens: prefix, MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
+		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o,
+	}
 }
 
 func spelling(t *tokenizer.Tokenizer, special func() (int32, bool)) string {
