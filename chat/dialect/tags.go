@@ -1,0 +1,245 @@
+package dialect
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// typed writes a parameter that came as bare text as JSON: by its schema where
+// that says a string, else as the JSON that it is, else as a string.
+func (p *Parser) typed(function, parameter, value string) string {
+	if t := p.tools[function]; t != nil && isString(t.Parameters, parameter) {
+		return quote(value)
+	}
+	trimmed := strings.TrimSpace(value)
+	switch trimmed {
+	case "True", "False":
+		return strings.ToLower(trimmed)
+	case "None":
+		return "null"
+	}
+	if trimmed != "" && json.Valid([]byte(trimmed)) {
+		return trimmed
+	}
+	return quote(value)
+}
+
+// isString reports whether a schema wants a string of a parameter.
+func isString(schema json.RawMessage, parameter string) bool {
+	var s struct {
+		Properties map[string]struct {
+			Type json.RawMessage
+			Enum []any
+		}
+	}
+	if json.Unmarshal(schema, &s) != nil {
+		return false
+	}
+	property := s.Properties[parameter]
+	var one string
+	if json.Unmarshal(property.Type, &one) == nil {
+		return one == "string"
+	}
+	var several []string
+	if json.Unmarshal(property.Type, &several) == nil && len(several) > 0 {
+		for _, t := range several {
+			if t != "string" && t != "null" {
+				return false
+			}
+		}
+		return true
+	}
+	for _, v := range property.Enum {
+		if _, ok := v.(string); !ok {
+			return false
+		}
+	}
+	return len(property.Enum) > 0
+}
+
+// member gives out one of the arguments.
+func (p *Parser) member(n int, function, key, value string) {
+	before := ", "
+	if n == 0 {
+		before = "{"
+	}
+	p.arguments(before + quote(key) + ": " + p.typed(function, key, value))
+}
+
+// finishMembers ends a call whose arguments came one by one.
+func (p *Parser) finishMembers(n int) {
+	if n == 0 {
+		p.arguments("{")
+	}
+	p.arguments("}")
+	p.finish()
+}
+
+// functionTag is Qwen3-Coder's form of a call:
+//
+//	<tool_call>
+//	<function=name>
+//	<parameter=key>
+//	value
+//	</parameter>
+//	</function>
+//	</tool_call>
+type functionTag struct {
+	end     string
+	name    string
+	members int
+	seen    int // bytes after the position that hold no end of the value
+}
+
+func (f *functionTag) step(p *Parser) bool {
+	const function, parameter, closeFunction, closeParameter = "<function=", "<parameter=", "</function>", "</parameter>"
+	if f.name == "" {
+		return f.head(p, function)
+	}
+	p.skip("")
+	rest := p.rest()
+	if rest == "" && !p.final {
+		p.take(p.pos)
+		return false
+	}
+	switch p.follows(rest, closeFunction) {
+	case unclear:
+		return false
+	case yes:
+		p.pos += len(closeFunction)
+		p.finishMembers(f.members)
+		p.take(p.pos)
+		p.state = &closing{end: f.end}
+		return true
+	}
+	switch p.follows(rest, parameter) {
+	case unclear:
+		return false
+	case yes:
+		key, _, ok := strings.Cut(rest[len(parameter):], ">")
+		from := len(parameter) + len(key) + 1
+		if ok && isName(key) {
+			from = max(from, f.seen)
+			end := strings.Index(rest[from:], closeParameter)
+			if end >= 0 {
+				value := rest[len(parameter)+len(key)+1 : from+end]
+				value = strings.TrimPrefix(value, "\n")
+				value = strings.TrimSuffix(value, "\n")
+				p.member(f.members, f.name, key, value)
+				f.members++
+				p.take(p.pos + from + end + len(closeParameter))
+				f.seen = 0
+				return true
+			}
+			f.seen = max(0, len(rest)-len(closeParameter))
+		}
+		if !p.final && (ok && isName(key) || !ok && len(key) < maxHeader) {
+			return false
+		}
+	}
+	p.finishMembers(f.members)
+	p.take(p.pos)
+	p.state = text{}
+	return true
+}
+
+// head reads the function's name.
+func (f *functionTag) head(p *Parser, function string) bool {
+	rest := p.rest()
+	if !strings.HasPrefix(p.buf, function) { // else it was the marker
+		p.skip("")
+		rest = p.rest()
+		a := p.follows(rest, function)
+		if rest == "" && !p.final || a == unclear {
+			return false
+		}
+		if a == no {
+			p.refuse()
+			return true
+		}
+		rest = rest[len(function):]
+	}
+	name, _, ok := strings.Cut(rest, ">")
+	if !ok && !p.final && len(name) < maxHeader {
+		return false
+	}
+	if name = strings.TrimSpace(name); !ok || !isName(name) {
+		p.refuse()
+		return true
+	}
+	p.pos = len(p.buf) - len(rest) + strings.IndexByte(rest, '>') + 1
+	p.start("", name)
+	f.name = name
+	return true
+}
+
+// argumentTags is GLM 4.5's form of a call:
+//
+//	<tool_call>name
+//	<arg_key>key</arg_key>
+//	<arg_value>value</arg_value>
+//	</tool_call>
+type argumentTags struct {
+	end     string
+	name    string
+	members int
+	seen    int // bytes after the position that hold no end of the value
+}
+
+func (a *argumentTags) step(p *Parser) bool {
+	const openKey, closeKey, openValue, closeValue = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
+	if a.name == "" {
+		name, _, ok := strings.Cut(p.rest(), "<")
+		if !ok && !p.final && len(name) < maxHeader {
+			return false
+		}
+		n := len(name)
+		name = strings.TrimSpace(name)
+		tag := strings.TrimPrefix(p.rest()[n:], "")
+		key, end := p.follows(tag, openKey), p.follows(tag, a.end)
+		if ok && isName(name) && key != yes && end != yes && (key == unclear || end == unclear) {
+			return false
+		}
+		if !ok || !isName(name) || key == no && end == no {
+			p.refuse()
+			return true
+		}
+		p.pos += n
+		p.start("", name)
+		a.name = name
+	}
+	p.skip("")
+	rest := p.rest()
+	if rest == "" && !p.final {
+		p.take(p.pos)
+		return false
+	}
+	end, key := p.follows(rest, a.end), p.follows(rest, openKey)
+	if end == yes {
+		p.pos += len(a.end)
+	}
+	if end == unclear || key == unclear {
+		return false
+	}
+	if key == yes {
+		from := max(len(openKey), a.seen)
+		if n := strings.Index(rest[from:], closeValue); n >= 0 {
+			name, value, ok := strings.Cut(rest[len(openKey):from+n], closeKey)
+			value, open := strings.CutPrefix(strings.TrimLeft(value, space), openValue)
+			if ok && open {
+				p.member(a.members, a.name, strings.TrimSpace(name), value)
+				a.members++
+				a.seen = 0
+				p.take(p.pos + from + n + len(closeValue))
+				return true
+			}
+		} else if !p.final {
+			a.seen = max(0, len(rest)-len(closeValue))
+			return false
+		}
+	}
+	p.finishMembers(a.members)
+	p.take(p.pos)
+	p.state = text{}
+	return true
+}
