@@ -21,6 +21,15 @@ func ShowsTools(source string) bool {
 		!strings.Contains(source, "message['tools']")
 }
 
+// Instructions are how a model is told to write a call, whose template doesn't say
+// so: in its family's format if the template writes the history in it.
+func (d *Dialect) Instructions() string {
+	if d.ToolFormat() == "deepseek" {
+		return "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function name<｜tool▁sep｜>{arguments as JSON}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+	}
+	return `{"name": "function name", "arguments": {arguments as JSON}}`
+}
+
 // detectTools goes from what is one family's own to what many share.
 func detectTools(source string, has func(string) bool) string {
 	in := func(parts ...string) bool {
@@ -34,7 +43,7 @@ func detectTools(source string, has func(string) bool) string {
 	switch {
 	case in("<|channel|>", "<|message|>"):
 		return "harmony"
-	case in("<|tool_call_begin|>"):
+	case in("<|tool_calls_section_begin|>"):
 		return "kimi"
 	case in("<｜tool▁call▁begin｜>"):
 		return "deepseek"
@@ -52,6 +61,10 @@ func detectTools(source string, has func(string) bool) string {
 		return "phi4"
 	case in("<tool_call>"):
 		return "hermes"
+	case in("<|tool_call_start|>"), has("<|tool_call_start|>"):
+		return "lfm2"
+	case in("<TOOLCALL>"):
+		return "nemotron"
 	case in("```tool_code"):
 		return "gemma"
 	case in("<|python_start|>"), in("[func_name1("), has("<|python_start|>"):

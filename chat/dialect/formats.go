@@ -93,6 +93,8 @@ var toolFormats = []toolFormat{
 	{name: "granite", begin: []string{"<|tool_call|>", "<tool_call>"}, end: "</tool_call>", reader: jsonCalls},
 	{name: "command-r", begin: []string{"<|START_ACTION|>"}, end: "<|END_ACTION|>",
 		drop: []string{"<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"}, reader: jsonCalls},
+	{name: "lfm2", begin: []string{"<|tool_call_start|>"}, end: "<|tool_call_end|>", reader: pythonicCalls},
+	{name: "nemotron", begin: []string{"<TOOLCALL>"}, end: "</TOOLCALL>", reader: jsonCalls},
 	// What any model can be told to write.
 	{name: "json", starts: []bracket{{}, fence}, reader: jsonCalls},
 }

@@ -93,14 +93,14 @@ func beforeBrace(s string, n int) int {
 func mistralHeader(s string, _ bool) (id, name string, n int) {
 	const args, callID = "[ARGS]", "[CALL_ID]"
 	before, _, ok := strings.Cut(s, args)
-	if !ok {
+	if brace := strings.IndexByte(before, '{'); brace >= 0 {
 		// Some leave the marker out: name{…}.
-		if brace := strings.IndexByte(s, '{'); brace > 0 {
-			if name = strings.TrimSpace(s[:brace]); isName(name) {
-				return "", name, brace
-			}
-			return "", "", -1
+		if name = strings.TrimSpace(before[:brace]); isName(name) {
+			return "", name, brace
 		}
+		return "", "", -1
+	}
+	if !ok {
 		return "", "", 0
 	}
 	name, id, _ = strings.Cut(before, callID)
