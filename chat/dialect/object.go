@@ -74,7 +74,8 @@ func (l *jsonList) step(p *Parser) bool {
 	return p.after(l.end)
 }
 
-// after leaves a call, and takes the marker that closes it if it is there.
+// after leaves a call, and takes the marker that closes it if it is there, or what
+// there is of it in an answer that is cut off.
 func (p *Parser) after(end string) bool {
 	if end != "" {
 		switch p.follows(p.rest(), end) {
@@ -82,6 +83,9 @@ func (p *Parser) after(end string) bool {
 			return false
 		case yes:
 			p.pos += len(end)
+		}
+		if p.final && strings.HasPrefix(end, p.rest()) {
+			p.pos = len(p.buf)
 		}
 	}
 	p.take(p.pos)
