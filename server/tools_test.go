@@ -160,7 +160,7 @@ func TestToolCalls(t *testing.T) {
 	s := agentSite(t, agentScript, toolTemplate)
 	weather, clock := wireFunction{"get_weather", `{"city": "Rome"}`}, wireFunction{"get_time", "{}"}
 	reasoned := len("<think>\nRome, then.\n</think>")
-	plain := agentScript[strings.Index(agentScript, "I look."):]
+	_, plain, _ := strings.Cut(agentScript, "</think>\n\n")
 	for _, tt := range []struct {
 		name, more string
 		want       []spoken

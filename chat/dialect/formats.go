@@ -1,5 +1,7 @@
 package dialect
 
+import "strings"
+
 // A toolFormat is how calls are written.
 type toolFormat struct {
 	name  string
@@ -28,13 +30,19 @@ func jsonCalls(_ *Parser, b bracket) state {
 	return &jsonList{end: b.end, known: b.begin == "" || b == fence}
 }
 
-func pythonicCalls(_ *Parser, b bracket) state {
-	return &pythonList{end: b.end, known: b.begin == ""}
+func pythonicCalls(p *Parser, b bracket) state {
+	return braceOr(p, b, &pythonList{end: b.end, known: b.begin == ""})
+}
+
+// braceOr reads a JSON object if there is one: every format's other form, in which
+// calls can be asked for.
+func braceOr(p *Parser, b bracket, orElse state) state {
+	return either{json: jsonCalls(p, b), orElse: orElse, braces: "{"}
 }
 
 // mistralCalls: [TOOL_CALLS][{…}, …] or [TOOL_CALLS]name[ARGS]{…}.
 func mistralCalls(p *Parser, b bracket) state {
-	return either{orElse: &headed{header: mistralHeader}, json: jsonCalls(p, b)}
+	return either{json: jsonCalls(p, b), orElse: &headed{header: mistralHeader}, braces: "{["}
 }
 
 // gemmaCalls are Python in a fence for code, else JSON.
@@ -45,15 +53,18 @@ func gemmaCalls(p *Parser, b bracket) state {
 	return pythonicCalls(p, b)
 }
 
-// either reads JSON if a brace or a bracket comes next.
-type either struct{ json, orElse state }
+// either reads JSON if one of the braces comes next.
+type either struct {
+	json, orElse state
+	braces       string
+}
 
 func (e either) step(p *Parser) bool {
 	p.skip("")
 	switch rest := p.rest(); {
 	case rest == "" && !p.final:
 		return false
-	case rest != "" && (rest[0] == '[' || rest[0] == '{'):
+	case rest != "" && strings.IndexByte(e.braces, rest[0]) >= 0:
 		p.state = e.json
 	default:
 		p.state = e.orElse
@@ -68,10 +79,10 @@ var toolFormats = []toolFormat{
 	{name: "hermes", begin: []string{"<tool_call>"}, end: "</tool_call>", reader: jsonCalls},
 	{name: "qwen3-coder", begin: []string{"<tool_call>", "<function="}, end: "</tool_call>",
 		inner:  []string{"</function>", "<parameter=", "</parameter>"},
-		reader: func(_ *Parser, b bracket) state { return &functionTag{end: b.end} }},
+		reader: func(p *Parser, b bracket) state { return braceOr(p, b, &functionTag{end: b.end}) }},
 	{name: "glm", begin: []string{"<tool_call>"}, end: "</tool_call>",
 		inner:  []string{"<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"},
-		reader: func(_ *Parser, b bracket) state { return &argumentTags{end: b.end} }},
+		reader: func(p *Parser, b bracket) state { return braceOr(p, b, &argumentTags{end: b.end}) }},
 	// Llama 3.1 to 3.3: a bare object, with <|python_tag|> before it at times.
 	{name: "llama3", begin: []string{"<|python_tag|>"}, starts: []bracket{{}, fence}, reader: jsonCalls},
 	// Llama 3.2's and 4's lists of calls as Python writes them.

@@ -90,12 +90,13 @@ func (l *pythonList) call(p *Parser) bool {
 		c := p.buf[l.seen]
 		switch {
 		case l.quote != 0:
-			if c == '\\' {
+			switch c {
+			case '\\':
 				if l.seen+1 == len(p.buf) && !p.final {
 					return false
 				}
 				l.seen++
-			} else if c == l.quote {
+			case l.quote:
 				l.quote = 0
 			}
 		case c == '"' || c == '\'':
