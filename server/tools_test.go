@@ -27,10 +27,16 @@ const agentScript = "<think>\nRome, then.\n</think>\n\nI look.\n<tool_call>\n{\"
 const agentTools = `[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}},` +
 	`{"type":"function","function":{"name":"get_time"}}]`
 
+// agentSite says script, and once it has been given results, "It's sunny."
 func agentSite(t *testing.T, script, template string) *site {
 	engine := newFakeEngine()
 	engine.context, engine.capacity = 2048, 16*2048
-	engine.script = script
+	engine.script = func(turns int) string {
+		if turns > 3 { // a system message may be one
+			return "It's sunny."
+		}
+		return script
+	}
 	return newSite(t, siteOptions{engine: engine, template: template})
 }
 
@@ -194,14 +200,14 @@ func TestToolCalls(t *testing.T) {
 // TestToolHistory gives the results back, in both styles of OpenAI's API.
 func TestToolHistory(t *testing.T) {
 	for _, template := range []string{toolTemplate, fakeTemplate} {
-		s := agentSite(t, "Sunny.", template)
+		s := agentSite(t, "", template)
 		for _, turns := range []string{
 			`{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"get_weather","arguments":"{\"city\": \"Rome\"}"}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}`,
 			`{"role":"assistant","content":"","reasoning":"Hm.","tool_calls":[{"id":"c1","type":"function","function":{"name":"get_weather","arguments":{"city": "Rome"}}}]},{"role":"tool","tool_call_id":"c1","content":"sunny"}`,
 			`{"role":"assistant","content":null,"function_call":{"name":"get_weather","arguments":"{}"}},{"role":"function","name":"get_weather","content":"sunny"}`,
 		} {
 			body := `{"messages":[{"role":"user","content":"Weather?"},` + turns + `],"temperature":0,"tools":` + agentTools + `}`
-			if got := ask(t, s, body, false)[0]; got.Content != "Sunny." || got.Finish != "stop" {
+			if got := ask(t, s, body, false)[0]; got.Content != "It's sunny." || got.Finish != "stop" {
 				t.Errorf("%s: got %+v", turns, got)
 			}
 		}
@@ -289,7 +295,8 @@ func TestOpenAIGoTools(t *testing.T) {
 	// The results go back, and so does the turn as it came.
 	params.Messages = append(params.Messages, whole.Choices[0].Message.ToParam(),
 		openai.ToolMessage("sunny", whole.Choices[0].Message.ToolCalls[0].ID), openai.ToolMessage("12:00", whole.Choices[0].Message.ToolCalls[1].ID))
-	if _, err := client.Chat.Completions.New(ctx, params); err != nil {
-		t.Error(err)
+	last, err := client.Chat.Completions.New(ctx, params)
+	if err != nil || last.Choices[0].Message.Content != "It's sunny." || last.Choices[0].FinishReason != "stop" {
+		t.Errorf("got %+v, %v", last, err)
 	}
 }
