@@ -1,7 +1,7 @@
 // Package chat renders a conversation into the prompt text a model was trained
 // on, with the model's own Jinja template, exactly as transformers'
-// apply_chat_template does. Later it also holds the way back: splitting an
-// answer into content, reasoning and tool calls while it streams.
+// apply_chat_template does. The way back, from an answer to content, reasoning
+// and calls of tools, is in package dialect.
 //
 // A [Template] comes from a GGUF file's metadata ([FromGGUF]), from a Hugging
 // Face folder ([FromFolder]) or from text ([Parse]), and is safe for concurrent

@@ -22,7 +22,7 @@ func TestNamedDialect(t *testing.T) {
 		{"klingon", "", "no format"},
 	} {
 		d, err := generate.NamedDialect(tt.tools, tt.reasoning, detected)
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

@@ -108,6 +108,9 @@ type object struct {
 	given   bool // the arguments were given out
 }
 
+// maxHeld bounds what is held back of a call whose function isn't known yet.
+const maxHeld = 64 << 10
+
 type objectAt uint8
 
 const (
@@ -133,6 +136,9 @@ func (o *object) step(p *Parser) verdict {
 			}
 			o.where, o.given = behindValue, true
 			continue
+		}
+		if !o.started && p.pos > maxHeld {
+			return bad
 		}
 		if p.pos == len(p.buf) {
 			if p.final {
@@ -173,7 +179,10 @@ func (o *object) next(p *Parser, c byte) verdict {
 			value := p.buf[o.from:p.pos]
 			if o.where == inKey {
 				o.where = beforeColon
-				return decoded(value, &o.key)
+				if decoded(value, &o.key) == bad || o.known && !isCallKey(o.key) {
+					return bad // an answer in JSON need not wait for its end
+				}
+				return more
 			}
 			o.where = behindValue
 			return o.take(p, value)
@@ -281,6 +290,14 @@ func (o *object) start(p *Parser) bool {
 	p.start(o.id, o.name)
 	o.started = true
 	return true
+}
+
+func isCallKey(key string) bool {
+	switch key {
+	case "name", "tool_name", "function", "type", "id", "call_id", "tool_call_id":
+		return true
+	}
+	return isArguments(key)
 }
 
 func isArguments(key string) bool { return key == "arguments" || key == "parameters" }

@@ -3,6 +3,7 @@ package dialect_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,12 +189,12 @@ func TestHeldBack(t *testing.T) {
 	}
 }
 
-// FuzzParser pushes any text cut anywhere: the events are those of the whole, and
-// nothing of a text without white space and markers is lost.
+// FuzzParser pushes any text cut anywhere: the events are those of the whole.
 func FuzzParser(f *testing.F) {
 	formats, reasonings := dialect.ToolFormats(), dialect.ReasoningFormats()
 	for i, r := range recordings(f) {
-		f.Add(r.Text, uint16(i), uint16(i*7))
+		which := slices.Index(formats, r.Tools) + len(formats)*slices.Index(reasonings, r.Reasoning)
+		f.Add(r.Text, uint16(which), uint16(i*7))
 	}
 	f.Fuzz(func(t *testing.T, text string, which, cut uint16) {
 		d, _ := dialect.Named(formats[int(which)%len(formats)], reasonings[int(which)/len(formats)%len(reasonings)])
@@ -205,4 +206,13 @@ func FuzzParser(f *testing.F) {
 			t.Fatalf("%s, %s: cut in %q and %q (-whole +cut):\n%s", d.ToolFormat(), d.ReasoningFormat(), text[:at], text[at:], diff)
 		}
 	})
+}
+
+func BenchmarkContent(b *testing.B) {
+	d, _ := dialect.Named("hermes", "think")
+	p := d.NewParser(dialect.Options{Tools: tools})
+	b.SetBytes(5)
+	for b.Loop() {
+		p.Push(" word")
+	}
 }

@@ -3,12 +3,13 @@ package dialect
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 )
 
 // typed writes a parameter that came as bare text as JSON: by its schema where
 // that says a string, else as the JSON that it is, else as a string.
 func (p *Parser) typed(function, parameter, value string) string {
-	if t := p.tools[function]; t != nil && isString(t.Parameters, parameter) {
+	if p.isText(function, parameter) {
 		return quote(value)
 	}
 	trimmed := strings.TrimSpace(value)
@@ -22,6 +23,11 @@ func (p *Parser) typed(function, parameter, value string) string {
 		return trimmed
 	}
 	return quote(value)
+}
+
+func (p *Parser) isText(function, parameter string) bool {
+	t := p.tools[function]
+	return t != nil && isString(t.Parameters, parameter)
 }
 
 // isString reports whether a schema wants a string of a parameter.
@@ -66,6 +72,58 @@ func (p *Parser) member(n int, function, key, value string) {
 	p.arguments(before + quote(key) + ": " + p.typed(function, key, value))
 }
 
+// beginText begins an argument that is a string and may be long.
+func (p *Parser) beginText(n int, key string) {
+	before := ", "
+	if n == 0 {
+		before = "{"
+	}
+	p.arguments(before + quote(key) + `: "`)
+}
+
+// streamText gives out a string up to the first of ends, which are sorted with the
+// longest first, as far as it is there, and takes it. ok says that it is complete.
+func (p *Parser) streamText(ends ...string) (ok bool) {
+	n, end := 0, 0
+search:
+	for ; n < len(p.buf); n++ {
+		for _, e := range ends {
+			switch p.follows(p.buf[n:], e) {
+			case unclear:
+				break search
+			case yes:
+				ok, end = true, len(e)
+				break search
+			}
+		}
+	}
+	if n == len(p.buf) && !p.final {
+		// A character's bytes stay together.
+		for i := max(0, n-utf8.UTFMax+1); i < n; i++ {
+			if utf8.RuneStart(p.buf[i]) && !utf8.FullRuneInString(p.buf[i:]) {
+				n = i
+			}
+		}
+	}
+	text := quote(p.buf[:n])
+	p.arguments(text[1 : len(text)-1])
+	p.take(n + end)
+	if ok {
+		p.arguments(`"`)
+	}
+	return ok
+}
+
+// cutOff ends a call in the middle of a string.
+func (p *Parser) cutOff() bool {
+	if !p.final {
+		return false
+	}
+	p.finish()
+	p.state = text{}
+	return true
+}
+
 // finishMembers ends a call whose arguments came one by one.
 func (p *Parser) finishMembers(n int) {
 	if n == 0 {
@@ -88,13 +146,21 @@ type functionTag struct {
 	end     string
 	name    string
 	members int
-	seen    int // bytes after the position that hold no end of the value
+	seen    int  // bytes after the position that hold no end of the value
+	text    bool // within a string
 }
 
 func (f *functionTag) step(p *Parser) bool {
 	const function, parameter, closeFunction, closeParameter = "<function=", "<parameter=", "</function>", "</parameter>"
 	if f.name == "" {
 		return f.head(p, function)
+	}
+	if f.text {
+		if p.streamText("\n"+closeParameter, closeParameter) {
+			f.text = false
+			return true
+		}
+		return p.cutOff()
 	}
 	p.skip("")
 	rest := p.rest()
@@ -118,6 +184,16 @@ func (f *functionTag) step(p *Parser) bool {
 	case yes:
 		key, _, ok := strings.Cut(rest[len(parameter):], ">")
 		from := len(parameter) + len(key) + 1
+		if ok && isName(key) && p.isText(f.name, key) {
+			if rest[from:] == "" && !p.final {
+				return false
+			}
+			p.beginText(f.members, key)
+			f.members++
+			f.text, f.seen = true, 0
+			p.take(p.pos + from + len(rest[from:]) - len(strings.TrimPrefix(rest[from:], "\n")))
+			return true
+		}
 		if ok && isName(key) {
 			from = max(from, f.seen)
 			end := strings.Index(rest[from:], closeParameter)
@@ -183,7 +259,8 @@ type argumentTags struct {
 	end     string
 	name    string
 	members int
-	seen    int // bytes after the position that hold no end of the value
+	seen    int  // bytes after the position that hold no end of the value
+	text    bool // within a string
 }
 
 func (a *argumentTags) step(p *Parser) bool {
@@ -195,7 +272,7 @@ func (a *argumentTags) step(p *Parser) bool {
 		}
 		n := len(name)
 		name = strings.TrimSpace(name)
-		tag := strings.TrimPrefix(p.rest()[n:], "")
+		tag := p.rest()[n:]
 		key, end := p.follows(tag, openKey), p.follows(tag, a.end)
 		if ok && isName(name) && key != yes && end != yes && (key == unclear || end == unclear) {
 			return false
@@ -207,6 +284,13 @@ func (a *argumentTags) step(p *Parser) bool {
 		p.pos += n
 		p.start("", name)
 		a.name = name
+	}
+	if a.text {
+		if p.streamText(closeValue) {
+			a.text = false
+			return true
+		}
+		return p.cutOff()
 	}
 	p.skip("")
 	rest := p.rest()
@@ -222,6 +306,20 @@ func (a *argumentTags) step(p *Parser) bool {
 		return false
 	}
 	if key == yes {
+		name, after, ok := strings.Cut(rest[len(openKey):], closeKey)
+		if name = strings.TrimSpace(name); ok && p.isText(a.name, name) {
+			value := strings.TrimLeft(after, space)
+			switch p.follows(value, openValue) {
+			case unclear:
+				return false
+			case yes:
+				p.beginText(a.members, name)
+				a.members++
+				a.text, a.seen = true, 0
+				p.take(len(p.buf) - len(value) + len(openValue))
+				return true
+			}
+		}
 		from := max(len(openKey), a.seen)
 		if n := strings.Index(rest[from:], closeValue); n >= 0 {
 			name, value, ok := strings.Cut(rest[len(openKey):from+n], closeKey)
