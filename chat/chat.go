@@ -107,6 +107,14 @@ func Parse(source string, o Options) (*Template, error) {
 // Source is the template's text (of the one for conversations without tools).
 func (t *Template) Source() string { return t.source }
 
+// ToolSource is the text of the one for conversations with tools.
+func (t *Template) ToolSource() string {
+	if t.options.ToolUse != "" {
+		return t.options.ToolUse
+	}
+	return t.source
+}
+
 // Render makes the prompt. A failure of the template is a [*TemplateError]; other
 // errors are about the input's JSON.
 func (t *Template) Render(in Input) (string, error) {

@@ -13,7 +13,7 @@ import (
 func DetectDialect(template *chat.Template, t *tokenizer.Tokenizer) *dialect.Dialect {
 	source := ""
 	if template != nil {
-		source = template.Source()
+		source = template.Source() + template.ToolSource()
 	}
 	return dialect.Detect(source, func(token string) bool { return isControl(t, token) })
 }

@@ -214,7 +214,8 @@ func TestToolHistory(t *testing.T) {
 	}
 }
 
-// TestToolsEverywhere offers tools to a model whose template knows none.
+// TestToolsEverywhere offers tools to a model whose template knows none: the
+// system message says what to write.
 func TestToolsEverywhere(t *testing.T) {
 	s := agentSite(t, `{"name": "get_weather", "arguments": {"city": "Rome"}}`, fakeTemplate)
 	body := `{"messages":[{"role":"user","content":"Weather?"}],"temperature":0,"tools":` + agentTools + `}`

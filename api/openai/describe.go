@@ -2,7 +2,6 @@ package openai
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/inferflux/inferflux/chat"
@@ -18,9 +17,9 @@ func (r *request) conversation(m *generate.Model) chat.Input {
 	if m.Template() == nil {
 		return in
 	}
-	source := m.Template().Source()
+	source := m.Template().ToolSource()
 	if !strings.Contains(source, "tool_calls") {
-		in.Messages = withoutToolCalls(in.Messages)
+		in.Messages = withoutToolCalls(in.Messages, m.Dialect())
 	}
 	if len(r.tools) > 0 && !dialect.ShowsTools(source) {
 		in.Messages = withSystem(in.Messages, describeTools(in.Tools, m.Dialect()))
@@ -46,7 +45,7 @@ func withSystem(messages []chat.Message, text string) []chat.Message {
 
 // withoutToolCalls writes calls as the text that describeTools asks for, and
 // results as messages of the user.
-func withoutToolCalls(messages []chat.Message) []chat.Message {
+func withoutToolCalls(messages []chat.Message, d *dialect.Dialect) []chat.Message {
 	out := make([]chat.Message, len(messages))
 	names := map[string]string{} // of functions, by the calls' ids
 	for i, m := range messages {
@@ -67,14 +66,12 @@ func withoutToolCalls(messages []chat.Message) []chat.Message {
 			if m.Content != nil && *m.Content != "" {
 				text.WriteString(*m.Content + "\n")
 			}
-			for n, c := range calls {
-				if n > 0 {
-					text.WriteByte('\n')
-				}
+			for _, c := range calls {
 				names[c.ID] = c.Function.Name
-				fmt.Fprintf(&text, `{"name": %q, "arguments": %s}`, c.Function.Name, c.Function.Arguments)
+				frame := d.Frame(c.Function.Name)
+				text.WriteString(frame.Begin + c.Function.Arguments + frame.End)
 			}
-			content := text.String()
+			content := strings.TrimSuffix(text.String(), "\n")
 			out[i].Content, out[i].ToolCalls = &content, nil
 		case m.Role == "tool":
 			name := m.Name

@@ -21,15 +21,6 @@ func ShowsTools(source string) bool {
 		!strings.Contains(source, "message['tools']")
 }
 
-// Instructions are how a model is told to write a call, whose template doesn't say
-// so: in its family's format if the template writes the history in it.
-func (d *Dialect) Instructions() string {
-	if d.ToolFormat() == "deepseek" {
-		return "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function name<｜tool▁sep｜>{arguments as JSON}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
-	}
-	return `{"name": "function name", "arguments": {arguments as JSON}}`
-}
-
 // detectTools goes from what is one family's own to what many share.
 func detectTools(source string, has func(string) bool) string {
 	in := func(parts ...string) bool {

@@ -1,5 +1,7 @@
 package dialect
 
+import "strings"
+
 // A Frame is what stands round the arguments of a call, which are a JSON object.
 // A text that is made of frames and arguments is read as those calls: so calls can
 // be asked for by a grammar.
@@ -44,4 +46,11 @@ func (d *Dialect) Frame(function string) Frame {
 			End: "<|tool_call_end|><|tool_calls_section_end|>"}
 	}
 	return object("", "arguments", "\n")
+}
+
+// Instructions are how a model is told to write a call, whose template doesn't say
+// so.
+func (d *Dialect) Instructions() string {
+	f := d.Frame("function name")
+	return f.Begin + "{arguments as JSON}" + strings.TrimRight(f.End, space)
 }

@@ -159,7 +159,7 @@ func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
 	}
 	if template, err := chat.FromCheckpoint(c, "", ""); err == nil {
 		// Without the tokenizer, which takes a moment to read.
-		d := dialect.Detect(template.Source(), nil)
+		d := dialect.Detect(template.Source()+template.ToolSource(), nil)
 		in.ToolFormat, in.ReasoningFormat = d.ToolFormat(), d.ReasoningFormat()
 	}
 	if context == 0 {
