@@ -20,7 +20,7 @@ MODEL         ?= smollm2:135m
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart test race test-arm64 fuzz bench lint generate cross clean
+.PHONY: help build quickstart test race test-arm64 fuzz soak bench lint generate cross clean
 
 help: ## Print this list
 	@echo "InferFlux: build, try and test. Targets:"
@@ -54,6 +54,9 @@ test-arm64: ## Run the tests of the CPU kernels on arm64 (under qemu elsewhere)
 
 fuzz: ## Run every fuzz target for FUZZTIME (60s)
 	@GO='$(GO)' scripts/fuzz $(FUZZTIME)
+
+soak: build ## Send the server 20,000 requests, good and bad, and see that answers are right and nothing grows
+	@$(GO) run ./scripts/soak -log $(CACHE)/soak.log -model $(if $(SOAK_MODEL),$(SOAK_MODEL),model/testdata/llama-gqa-tied.gguf) $(SOAK_FLAGS)
 
 bench: build ## Measure prompt and generation speed with the real model
 	@$(BIN)/inferctl pull $(MODEL)

@@ -83,17 +83,21 @@ type KV interface {
 	// positions; the room is guaranteed until Free. ErrKVFull means that it
 	// doesn't fit now, any other error that it never will.
 	Reserve(positions int) (SeqID, error)
-	// Grow changes the room of a sequence to at least the given number.
-	Grow(seq SeqID, positions int) error
+	// Resize changes the room of a sequence, up or down, but not below its length.
+	Resize(seq SeqID, positions int) error
 	// Free forgets a sequence. Freeing an unknown one is an error.
 	Free(seq SeqID) error
 	// Len is the number of positions that a sequence holds.
 	Len(seq SeqID) int
-	// Truncate shortens a sequence to its first n positions, keeping its room.
+	// Truncate shortens a sequence to its first n positions, keeping its room. It
+	// fails, with ErrKVFull, only where what is cut off was shared, so that there may
+	// be no memory for writing it anew.
 	Truncate(seq SeqID, n int) error
-	// CopyPrefix makes the first n positions of src those of dst, which must be
-	// empty and have room. On engines with KVPrefixCopy only.
-	CopyPrefix(dst, src SeqID, n int) error
+	// Fork makes a sequence that begins with the first n positions of src, and has
+	// room for so many as Reserve's. Nothing is copied: what both have is shared, and
+	// reserved once, until one of them writes over it. On engines with KVPrefixCopy
+	// only.
+	Fork(src SeqID, n, positions int) (SeqID, error)
 	// Export writes a sequence in the common format (see KVHeader). On engines
 	// with KVExport only.
 	Export(seq SeqID, w io.Writer) error
@@ -104,8 +108,8 @@ type KV interface {
 	Usage() KVUsage
 }
 
-// KVUsage counts positions. Reserved ones are promised to sequences, used ones
-// hold values (a shared page counts once).
+// KVUsage counts positions. Used ones hold values, reserved ones do or are promised to
+// sequences; what several share counts once.
 type KVUsage struct {
 	Capacity, Reserved, Used int
 	Sequences                int

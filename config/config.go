@@ -96,6 +96,8 @@ type Runtime struct {
 	Backends []Backend `key:"backends"`
 	// How requests share the machine. These hold for each model.
 	Scheduler Scheduler `key:"scheduler"`
+	// What is kept of requests that have ended. These hold for each model.
+	KV KV `key:"kv"`
 }
 
 // Backend is one entry of "runtime.backends". The tag "for" names the backends
@@ -149,6 +151,16 @@ type Scheduler struct {
 	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536"`
 	// The length of an answer whose request sets no max_tokens. It is cut to what the context leaves.
 	DefaultMaxTokens int `key:"default_max_tokens" default:"2048" range:"1..16777216"`
+}
+
+// KV is the section "runtime.kv".
+type KV struct {
+	// Whether the keys and values of ended requests stay in the KV cache, for requests that begin like them: the next turn of a conversation, or another one with the same system prompt. They give way to running requests.
+	PrefixCache bool `key:"prefix_cache" default:"true"`
+	// The most tokens that are kept in this way. 0 means what running requests don't need.
+	PrefixTokens int `key:"prefix_tokens" default:"0" range:"0..1000000000"`
+	// Whether requests use only what others with the same API key left. Between strangers, the time to the first token tells who asked what before.
+	PrefixPerKey bool `key:"prefix_per_key" default:"false"`
 }
 
 // Logging is the section "logging".

@@ -37,6 +37,9 @@ func openModel(t *testing.T, load backend.LoadOptions, o scheduler.Options) *gen
 	}
 	m := generate.New(generate.ModelOptions{ID: "tiny", Tokenizer: tok, Engine: e, Scheduler: o, Close: f.Close})
 	t.Cleanup(func() {
+		if _, err := m.Scheduler().ClearPrefixes(context.Background(), true, ""); err != nil && !errors.Is(err, scheduler.ErrStopped) {
+			t.Errorf("clear the prefixes: %s", err)
+		}
 		if st := m.Scheduler().Stats(); st.KV.Sequences != 0 || st.KV.Reserved != 0 {
 			t.Errorf("the engine still holds %+v", st.KV)
 		}
@@ -84,7 +87,7 @@ type together struct {
 
 func (o *together) Rejected(error)                                            {}
 func (o *together) Queued(int)                                                { o.missing.Done() }
-func (o *together) Admitted(time.Duration)                                    { o.missing.Wait() }
+func (o *together) Admitted(time.Duration, int)                               { o.missing.Wait() }
 func (o *together) Stepped(s scheduler.Step)                                  { o.widest = max(o.widest, s.Sequences) }
 func (o *together) FirstToken(time.Duration)                                  {}
 func (o *together) NextToken(time.Duration)                                   {}

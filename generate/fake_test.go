@@ -191,12 +191,14 @@ func (k *parrotKV) Free(seq backend.SeqID) error {
 func (k *parrotKV) Usage() backend.KVUsage {
 	return backend.KVUsage{Capacity: 3200, Sequences: len(k.seqs)}
 }
-func (k *parrotKV) Len(seq backend.SeqID) int                          { return len(k.seqs[seq].tokens) }
-func (k *parrotKV) Grow(backend.SeqID, int) error                      { return nil }
-func (k *parrotKV) Truncate(backend.SeqID, int) error                  { return backend.ErrUnsupported }
-func (k *parrotKV) CopyPrefix(backend.SeqID, backend.SeqID, int) error { return backend.ErrUnsupported }
-func (k *parrotKV) Export(backend.SeqID, io.Writer) error              { return backend.ErrUnsupported }
-func (k *parrotKV) Import(backend.SeqID, io.Reader) error              { return backend.ErrUnsupported }
+func (k *parrotKV) Len(seq backend.SeqID) int         { return len(k.seqs[seq].tokens) }
+func (k *parrotKV) Resize(backend.SeqID, int) error   { return nil }
+func (k *parrotKV) Truncate(backend.SeqID, int) error { return backend.ErrUnsupported }
+func (k *parrotKV) Fork(backend.SeqID, int, int) (backend.SeqID, error) {
+	return 0, backend.ErrUnsupported
+}
+func (k *parrotKV) Export(backend.SeqID, io.Writer) error { return backend.ErrUnsupported }
+func (k *parrotKV) Import(backend.SeqID, io.Reader) error { return backend.ErrUnsupported }
 
 const testTemplate = `{{ bos_token }}{% for m in messages %}{% if m.role == 'narrator' %}{{ raise_exception('no narrators') }}{% endif %}{{ m.role }}: {{ m.content }}</s>{% endfor %}`
 

@@ -41,6 +41,7 @@ type Model struct {
 	markers   []int32
 	scheduler *scheduler.Scheduler
 	close     func() error
+	breakers  tokensWith
 }
 
 // New starts a model's scheduler. The model owns the engine from now on.
@@ -137,6 +138,7 @@ type Request struct {
 	Stop        []string // end the answer where they would begin
 	StopTokens  []int32  // end it too, beside the model's own
 	IgnoreEOS   bool     // the model's own don't end it
+	Tenant      string   // whose KV of ended requests may be used, see scheduler.Request
 	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
 	Shown       []int32  // control tokens that are part of the answer, as they are spelled; the others aren't
 }
@@ -154,7 +156,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 		ends = slices.Concat(r.StopTokens, m.o.Tokenizer.EndOfGeneration())
 	}
 	seq, err := m.scheduler.Submit(ctx, scheduler.Request{
-		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
+		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends, Tenant: r.Tenant,
 	})
 	if err != nil {
 		return nil, err

@@ -36,6 +36,9 @@ func BenchmarkSample(b *testing.B) {
 			{"top_k+top_p+min_p", func(p *sample.Params) { p.Temperature = 0.8; p.TopK = 40; p.TopP = 0.95; p.MinP = 0.05 }},
 			{"hot_top_p", func(p *sample.Params) { p.Temperature = 5; p.TopP = 0.9 }},
 			{"greedy+logprobs5", func(p *sample.Params) { p.Temperature = 0; p.Logprobs = 5 }},
+			{"typical", func(p *sample.Params) { p.Temperature = 0.8; p.TypicalP = 0.95 }},
+			{"xtc+top_k", func(p *sample.Params) { p.Temperature = 0.8; p.XTCProbability = 1; p.TopK = 40 }},
+			{"mirostat", func(p *sample.Params) { p.Mirostat = 2 }},
 			{"penalties", func(p *sample.Params) { p.Temperature = 0; p.RepetitionPenalty = 1.1; p.FrequencyPenalty = 0.1 }},
 		} {
 			b.Run(fmt.Sprintf("%s/%dk", c.name, vocab/1000), func(b *testing.B) {

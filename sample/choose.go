@@ -25,6 +25,7 @@ type Chooser struct {
 	tops  []float32 // the largest logits of the row's blocks of simd.MaxBlock
 	sums  []float64 // of weights of the row's blocks of simd.SumBlock
 	trunc truncation
+	left  []candidate // of shaped
 }
 
 // Choose chooses a token by its logits, one for each entry of the vocabulary,
@@ -52,7 +53,11 @@ func (c *Chooser) Choose(d *Draw, logits []float32) (Choice, error) {
 	}
 	token := int32(best)
 	if d.Temperature >= greedyBelow {
-		token = c.draw(d, logits, float64(logits[best]))
+		if d.Shape != nil {
+			token = c.shaped(d, logits, float64(logits[best]))
+		} else {
+			token = c.draw(d, logits, float64(logits[best]))
+		}
 	}
 	if d.Logprobs >= 0 {
 		return c.logprobs(token, d.Logprobs), nil

@@ -41,6 +41,9 @@ type Draw struct {
 	// Logprobs is the number of alternatives to report; negative: report nothing,
 	// not even the chosen token's.
 	Logprobs int
+	// Shape, if set, has a Chooser choose in ways that a device doesn't know: who has
+	// one there gives the row's logits to the host.
+	Shape *Shape
 }
 
 // Edit changes the logit x of a token to x/Divide if it is positive and x·Divide

@@ -28,13 +28,19 @@ type Sampler struct {
 	edits  []Edit
 	biased int
 	said   map[int32]said
+
+	history history
+	shape   Shape   // of the params, if they need one; Mu changes
+	now     []Edit  // of a draw with DRY
+	matches []int   // of dry
+	banned  []int32 // of forbidden
 }
 
 // said is what penalties need to know about a token of the prompt or the answer.
 type said struct {
-	edit  int // its place in edits
-	times int // it was generated
-	bias  float64
+	edit          int // its place in edits
+	spoken, times int // times that it was said, and that it was generated
+	bias          float64
 }
 
 // New makes the sampler of one request to a model with vocab tokens. It fails
@@ -55,6 +61,7 @@ func New(p Params, vocab int) (*Sampler, error) {
 	s := &Sampler{params: p, vocab: vocab, random: *rand.NewPCG(seed, streamID), biased: len(p.LogitBias)}
 	s.accepted = s.random
 	s.params.LogitBias = nil // it is the caller's
+	s.shape = s.params.shape()
 	for token, bias := range p.LogitBias {
 		s.edits = append(s.edits, Edit{Token: token, Divide: 1, Add: float32(bias)})
 	}
@@ -69,11 +76,11 @@ const streamID = 0x9e3779b97f4a7c15
 // Prompt tells the sampler the request's prompt, which the repetition penalty
 // counts as said. It may be called more than once, with consecutive parts.
 func (s *Sampler) Prompt(tokens []int32) {
-	if s.params.RepetitionPenalty == 1 {
+	if s.params.RepetitionPenalty == 1 && !s.params.keepsHistory() {
 		return
 	}
 	for _, t := range tokens {
-		s.say(t, 0)
+		s.say(t, false)
 	}
 }
 
@@ -106,42 +113,81 @@ func (s *Sampler) Draw(mask []uint32, banned []int32) Draw {
 	p := &s.params
 	d := Draw{
 		Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, MinP: p.MinP,
-		Edits: s.edits, Mask: mask, Banned: s.effective(banned, mask), Logprobs: p.Logprobs,
+		Edits: s.edits, Mask: mask, Banned: s.effective(s.forbidden(banned), mask), Logprobs: p.Logprobs,
+	}
+	if p.DRYMultiplier > 0 {
+		s.now = s.dry(append(s.now[:0], s.edits...))
+		d.Edits = s.now
 	}
 	if p.Temperature >= greedyBelow {
-		d.Uniform = float64(s.random.Uint64()>>11) * 0x1p-53
+		d.Uniform = uniform(&s.random)
+		if p.needsShape() {
+			d.Shape = &s.shape
+			if p.XTCProbability > 0 {
+				s.shape.XTCUniform = uniform(&s.random)
+			}
+		}
 	}
 	return d
 }
 
 // Accept records the token that came of the oldest draw that waits for one.
 func (s *Sampler) Accept(token int32) {
-	if s.params.Temperature >= greedyBelow {
+	if p := &s.params; p.Temperature >= greedyBelow {
 		s.accepted.Uint64()
+		if p.XTCProbability > 0 {
+			s.accepted.Uint64()
+		}
+		if p.Mirostat > 0 {
+			s.shape.Mu -= p.MirostatEta * (s.shape.Surprise - p.MirostatTau)
+		}
 	}
-	if !s.Memoryless() {
-		s.say(token, 1)
+	if !s.forgetful() {
+		s.say(token, true)
 	}
 }
+
+// uniform is a number in [0, 1).
+func uniform(r *rand.PCG) float64 { return float64(r.Uint64()>>11) * 0x1p-53 }
 
 // Rewind forgets the draws whose tokens weren't accepted: the next one takes the
 // random number of the first of them again.
 func (s *Sampler) Rewind() { s.random = s.accepted }
 
-// Memoryless reports whether the next draw is the same whatever token came last:
-// no penalty looks at the history.
+// Memoryless reports whether the next draw is the same whatever token came last: no
+// penalty looks at the history, and a device can carry it out.
 func (s *Sampler) Memoryless() bool {
-	p := &s.params
-	return p.RepetitionPenalty == 1 && p.PresencePenalty == 0 && p.FrequencyPenalty == 0
+	return s.forgetful() && !(s.params.Temperature >= greedyBelow && s.params.needsShape())
 }
 
-// say updates what penalties do to a token that was said, and if so generated.
-// They are the repetition penalty of CTRL (a positive logit is divided, a
-// negative one multiplied), then OpenAI's: frequency·count + presence·[count>0]
-// is taken off.
-func (s *Sampler) say(token int32, times int) {
+// forgetful reports whether nothing looks at what was said.
+func (s *Sampler) forgetful() bool {
+	p := &s.params
+	return p.RepetitionPenalty == 1 && p.PresencePenalty == 0 && p.FrequencyPenalty == 0 && !p.keepsHistory()
+}
+
+// say takes note of a token that was said, and maybe generated.
+func (s *Sampler) say(token int32, generated bool) {
 	if token < 0 || int(token) >= s.vocab {
 		return
+	}
+	if s.params.keepsHistory() {
+		if left, gone, wasGenerated := s.record(token, generated); gone {
+			s.count(left, -1, wasGenerated)
+		}
+	}
+	if p := &s.params; p.RepetitionPenalty != 1 || generated && (p.PresencePenalty != 0 || p.FrequencyPenalty != 0) {
+		s.count(token, 1, generated)
+	}
+}
+
+// count updates what penalties do to a token that was said once more, or, with -1,
+// has left their window. They are the repetition penalty of CTRL (a positive logit is
+// divided, a negative one multiplied), then OpenAI's: frequency·count +
+// presence·[count>0] is taken off.
+func (s *Sampler) count(token int32, by int, generated bool) {
+	if _, known := s.said[token]; by < 0 && !known {
+		return // penalties don't look at it
 	}
 	p := &s.params
 	t, known := s.said[token]
@@ -156,13 +202,19 @@ func (s *Sampler) say(token int32, times int) {
 		}
 		t.bias = float64(s.edits[t.edit].Add)
 	}
-	t.times += times
+	t.spoken += by
+	if generated {
+		t.times += by
+	}
 	s.said[token] = t
 	add := t.bias
 	if t.times > 0 {
 		add -= p.FrequencyPenalty*float64(t.times) + p.PresencePenalty
 	}
-	s.edits[t.edit].Divide = float32(max(smallestNormal, min(p.RepetitionPenalty, math.MaxFloat32)))
+	s.edits[t.edit].Divide = 1
+	if t.spoken > 0 {
+		s.edits[t.edit].Divide = float32(max(smallestNormal, min(p.RepetitionPenalty, math.MaxFloat32)))
+	}
 	s.edits[t.edit].Add = clamp(add)
 }
 

@@ -71,9 +71,9 @@ func TestAheadHidesHost(t *testing.T) {
 
 // TestDevicesEqual: the same requests on an engine that gives logits, on one that
 // samples, and on one that samples but can't be run ahead of, for somebody else's
-// penalties.
+// penalties or a draw that devices don't know.
 func TestDevicesEqual(t *testing.T) {
-	answers := func(device, penalties, mixed bool) (all [][]int32, ahead int) {
+	answers := func(device, penalties, shaped, mixed bool) (all [][]int32, ahead int) {
 		e := newFakeEngine(t)
 		e.fill, e.capacity, e.batch, e.caps.MixedBatch = scatter, 16*64, 24, mixed
 		if device {
@@ -84,6 +84,9 @@ func TestDevicesEqual(t *testing.T) {
 		if penalties {
 			r := greedy(2, 60)
 			r.Sampling.PresencePenalty = 0.1
+			if shaped {
+				r.Sampling.Temperature, r.Sampling.TypicalP = 1, 0.9
+			}
 			submit(t, s, t.Context(), r)
 		}
 		var wait sync.WaitGroup
@@ -92,6 +95,9 @@ func TestDevicesEqual(t *testing.T) {
 			r := greedy(1+2*i, 30-i)
 			seed := uint64(i)
 			r.Sampling.Temperature, r.Sampling.TopP, r.Sampling.Seed = float64(i%3)/2, 1-float64(i%2)/10, &seed
+			if shaped && i%4 == 0 {
+				r.Sampling.Temperature, r.Sampling.TopP, r.Sampling.Mirostat = 1, 1, 2
+			}
 			q := submit(t, s, t.Context(), r)
 			wait.Go(func() { all[i], _ = read(t, q) })
 		}
@@ -102,9 +108,13 @@ func TestDevicesEqual(t *testing.T) {
 		return all, ahead
 	}
 	for _, mixed := range []bool{true, false} {
-		want, _ := answers(false, false, mixed)
+		want, _ := answers(false, false, true, mixed)
+		if got, _ := answers(true, true, true, mixed); !cmp.Equal(want, got) {
+			t.Errorf("mixed %t: the shaped answers differ (-logits +device):\n%s", mixed, cmp.Diff(want, got))
+		}
+		want, _ = answers(false, false, false, mixed)
 		for _, penalties := range []bool{false, true} {
-			got, ahead := answers(true, penalties, mixed)
+			got, ahead := answers(true, penalties, false, mixed)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("mixed %t, penalties %t: the answers differ (-logits +device):\n%s", mixed, penalties, diff)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/scheduler/prefix"
 )
 
 // Scheduler owns an engine and runs requests on it. Its methods are safe for
@@ -21,8 +22,9 @@ type Scheduler struct {
 	opts    Options
 	context int // the most positions of a sequence
 	vocab   int
-	mixed   bool // prompts and generating sequences may share a batch
-	ahead   bool // a batch may be started before the tokens of the last are known
+	mixed   bool          // prompts and generating sequences may share a batch
+	ahead   bool          // a batch may be started before the tokens of the last are known
+	held    *prefix.Cache // of ended sequences; nil: none
 
 	// Only the loop changes running, and takes from waiting.
 	mu       sync.Mutex
@@ -31,8 +33,10 @@ type Scheduler struct {
 	draining bool
 	failure  error
 	usage    backend.KVUsage
+	prefixes prefix.Stats
 	totals   Totals
 	rate     rate
+	calls    []func() // that the loop is to make, between two steps
 
 	woken chan struct{}
 	stop  context.CancelFunc // ends the loop and the step it is in
@@ -56,13 +60,15 @@ type starter interface {
 // Totals count since the start.
 type Totals struct {
 	Requests, Rejected, Finished, Cancelled, Failed uint64
-	PromptTokens, GeneratedTokens, Steps            uint64
+	PromptTokens, GeneratedTokens, Steps            uint64 // PromptTokens: those computed
+	CachedTokens                                    uint64 // of prompts, those that were held
 }
 
 // Stats is a snapshot.
 type Stats struct {
 	Running, Waiting int
 	KV               backend.KVUsage
+	Prefix           prefix.Stats // of what is held of ended sequences
 	Totals           Totals
 }
 
@@ -80,13 +86,16 @@ func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Schedul
 		kv: e.KV(), opts: o.withDefaults(e), context: e.Context(), vocab: e.Model().Vocab, mixed: caps.MixedBatch,
 		woken: make(chan struct{}, 1), stop: stop, ended: make(chan struct{}),
 	}
-	if device, ok := e.(backend.DeviceSampler); ok && caps.DeviceSampling {
-		s.engine, s.ahead = device, true
+	if sampler, ok := e.(backend.DeviceSampler); ok && caps.DeviceSampling {
+		s.engine, s.ahead = &device{engine: sampler, chooser: *newHost(e)}, true
 	} else {
 		s.engine = newHost(e)
 	}
 	for i := range s.batches {
 		s.batches[i].draws = make([]backend.Draw, s.opts.MaxRunning)
+	}
+	if caps.KVPrefixCopy && s.opts.PrefixTokens >= 0 {
+		s.held = prefix.New(prefix.Options{KV: s.kv, Limit: s.opts.PrefixTokens})
 	}
 	s.usage = s.kv.Usage()
 	s.context = min(s.context, s.usage.Capacity)
@@ -139,7 +148,7 @@ func (s *Scheduler) enqueue(ctx context.Context, q *Sequence) error {
 func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Running: len(s.running), Waiting: len(s.waiting), KV: s.usage, Totals: s.totals}
+	return Stats{Running: len(s.running), Waiting: len(s.waiting), KV: s.usage, Prefix: s.prefixes, Totals: s.totals}
 }
 
 // Failed is why the scheduler has stopped for good, or nil.
@@ -194,10 +203,12 @@ func (s *Scheduler) loop(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil && s.broken == nil {
+		s.answer()
 		if s.step(ctx) {
 			continue
 		}
 		if s.drained() {
+			s.letGo()
 			return
 		}
 		select {
@@ -210,6 +221,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 		return
 	}
 	s.endAll()
+	s.letGo()
 }
 
 // step frees, admits, starts one batch and reads one, which may be the one before;
@@ -273,7 +285,7 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 	}
 	q.over = true
 	if q.admitted && s.broken == nil {
-		if err := s.kv.Free(q.kv); err != nil {
+		if err := s.release(q, e.Err == nil); err != nil {
 			// Its books and ours differ; there would be less memory for each
 			// request to come.
 			s.broken = fmt.Errorf("%w: free a sequence: %w", backend.ErrEngineFailed, err)
@@ -288,6 +300,7 @@ func (s *Scheduler) end(q *Sequence, e Event) {
 		*list = slices.Delete(*list, i, i+1)
 	}
 	s.usage = usage
+	s.prefixes = s.prefixStats()
 	switch {
 	case e.Err != nil:
 		s.totals.Failed++

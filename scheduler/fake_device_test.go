@@ -36,6 +36,7 @@ type flight struct {
 	seqs    []*fakeSequence
 	choices []sample.Choice
 	errs    []error
+	logits  [][]float32 // of spans that want them instead
 	waited  bool
 }
 
@@ -105,9 +106,15 @@ func (d *fakeDevice) Start(ctx context.Context, b *backend.Batch) (backend.Start
 			}
 			drew[s.Seq] = c.Token
 		}
-		if (s.Draw != nil) != (s.Want == backend.LastLogits) {
+		var logits []float32
+		switch {
+		case s.Draw != nil && (s.Want != backend.LastLogits || s.Draw.Shape != nil):
 			d.t.Errorf("a span that wants %d has the draw %+v", s.Want, s.Draw)
+		case s.Draw == nil && s.Want == backend.LastLogits:
+			logits = make([]float32, d.vocab)
+			d.fill(logits, q.tokens)
 		}
+		f.logits = append(f.logits, logits)
 		f.seqs, f.choices, f.errs = append(f.seqs, q), append(f.choices, c), append(f.errs, err)
 	}
 	for id, q := range d.seqs {
@@ -157,6 +164,9 @@ func (f *flight) Wait(context.Context) error {
 	for i := range f.batch.Spans {
 		s := &f.batch.Spans[i]
 		s.Choice, s.Err = f.choices[i], f.errs[i]
+		if f.logits[i] != nil {
+			s.Logits = append(s.Logits[:0], f.logits[i])
+		}
 	}
 	return nil
 }

@@ -258,8 +258,10 @@ func (k *fakeKV) usage() backend.KVUsage {
 	return u
 }
 
-func (k *fakeKV) Len(seq backend.SeqID) int                          { return len(k.seqs[seq].tokens) }
-func (k *fakeKV) Grow(backend.SeqID, int) error                      { return backend.ErrUnsupported }
-func (k *fakeKV) CopyPrefix(backend.SeqID, backend.SeqID, int) error { return backend.ErrUnsupported }
-func (k *fakeKV) Export(backend.SeqID, io.Writer) error              { return backend.ErrUnsupported }
-func (k *fakeKV) Import(backend.SeqID, io.Reader) error              { return backend.ErrUnsupported }
+func (k *fakeKV) Len(seq backend.SeqID) int       { return len(k.seqs[seq].tokens) }
+func (k *fakeKV) Resize(backend.SeqID, int) error { return backend.ErrUnsupported }
+func (k *fakeKV) Fork(backend.SeqID, int, int) (backend.SeqID, error) {
+	return 0, backend.ErrUnsupported
+}
+func (k *fakeKV) Export(backend.SeqID, io.Writer) error { return backend.ErrUnsupported }
+func (k *fakeKV) Import(backend.SeqID, io.Reader) error { return backend.ErrUnsupported }

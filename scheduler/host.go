@@ -12,6 +12,65 @@ import (
 	"github.com/inferflux/inferflux/sample"
 )
 
+// device is a DeviceSampler whose draws of a kind that no device knows are carried out
+// on the host.
+type device struct {
+	engine  backend.DeviceSampler
+	chooser host // for its choosers
+}
+
+// Start implements starter.
+func (d *device) Start(ctx context.Context, b *backend.Batch) (backend.Started, error) {
+	var held []heldDraw
+	for i := range b.Spans {
+		if draw := b.Spans[i].Draw; draw != nil && draw.Shape != nil {
+			held = append(held, heldDraw{i, draw})
+			b.Spans[i].Draw = nil
+		}
+	}
+	if held == nil {
+		return d.engine.Start(ctx, b)
+	}
+	giveBack := func() {
+		for _, h := range held {
+			b.Spans[h.span].Draw = h.draw
+		}
+	}
+	started, err := d.engine.Start(ctx, b)
+	if err != nil {
+		giveBack()
+		return nil, err
+	}
+	return &shapedBatch{Started: started, d: d, b: b, held: held, giveBack: giveBack}, nil
+}
+
+type heldDraw struct {
+	span int
+	draw *backend.Draw
+}
+
+// shapedBatch is a batch under way of which some rows of logits come to the host.
+type shapedBatch struct {
+	backend.Started
+	d        *device
+	b        *backend.Batch
+	held     []heldDraw
+	giveBack func()
+}
+
+// Wait implements backend.Started.
+func (s *shapedBatch) Wait(ctx context.Context) error {
+	err := s.Started.Wait(ctx)
+	s.giveBack()
+	if err != nil {
+		return err
+	}
+	for _, h := range s.held {
+		s.d.chooser.choose(&s.d.chooser.choosers[0], &s.b.Spans[h.span])
+	}
+	return nil
+}
+
 // host makes a starter of any engine: Start runs the batch, Wait chooses from its
 // logits on the host.
 type host struct {

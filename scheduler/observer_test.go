@@ -27,12 +27,12 @@ func (r *recorded) note(format string, args ...any) {
 	r.log = append(r.log, fmt.Sprintf(format, args...))
 }
 
-func (r *recorded) Queued(n int)               { r.note("queued %d", n) }
-func (r *recorded) Rejected(err error)         { r.note("rejected: %s", err) }
-func (r *recorded) Admitted(d time.Duration)   { r.note("admitted after %s", d) }
-func (r *recorded) FirstToken(d time.Duration) { r.note("first token after %s", d) }
-func (r *recorded) NextToken(d time.Duration)  { r.note("next token after %s", d) }
-func (r *recorded) Stepped(st scheduler.Step)  { r.note("stepped %+v", st) }
+func (r *recorded) Queued(n int)                    { r.note("queued %d", n) }
+func (r *recorded) Rejected(err error)              { r.note("rejected: %s", err) }
+func (r *recorded) Admitted(d time.Duration, _ int) { r.note("admitted after %s", d) }
+func (r *recorded) FirstToken(d time.Duration)      { r.note("first token after %s", d) }
+func (r *recorded) NextToken(d time.Duration)       { r.note("next token after %s", d) }
+func (r *recorded) Stepped(st scheduler.Step)       { r.note("stepped %+v", st) }
 func (r *recorded) Finished(f scheduler.FinishReason, t scheduler.Timings, err error) {
 	r.note("finished %s after %s: %d, %d", f, t.Done.Sub(t.Queued), t.PromptTokens, t.GeneratedTokens)
 }

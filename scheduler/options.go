@@ -24,6 +24,10 @@ type Options struct {
 	// DefaultMaxTokens is the length of an answer to a request that names none,
 	// cut to what the context has left; default 2048.
 	DefaultMaxTokens int
+	// PrefixTokens is the most tokens of ended sequences that are held for requests
+	// that begin like them; 0: what there is memory for that nobody else needs;
+	// negative: none. Engines without KVPrefixCopy hold none.
+	PrefixTokens int
 	// Observer is told what happens; default nobody.
 	Observer Observer
 }
@@ -70,8 +74,9 @@ type Observer interface {
 	Queued(promptTokens int)
 	// Rejected: a request was refused by Submit.
 	Rejected(err error)
-	// Admitted: a request got its KV, after waiting that long.
-	Admitted(waited time.Duration)
+	// Admitted: a request got its KV, after waiting that long. So many tokens of its
+	// prompt needn't be computed.
+	Admitted(waited time.Duration, cachedTokens int)
 	// FirstToken: a request got its first token, that long after it was queued.
 	FirstToken(after time.Duration)
 	// NextToken: a request got a further token, that long after the one before.
@@ -87,7 +92,7 @@ type nobody struct{}
 
 func (nobody) Queued(int)                            {}
 func (nobody) Rejected(error)                        {}
-func (nobody) Admitted(time.Duration)                {}
+func (nobody) Admitted(time.Duration, int)           {}
 func (nobody) FirstToken(time.Duration)              {}
 func (nobody) NextToken(time.Duration)               {}
 func (nobody) Finished(FinishReason, Timings, error) {}

@@ -39,7 +39,7 @@ func (s *Scheduler) start(ctx context.Context, b *batch) error {
 	b.started = started
 	for i, q := range b.seqs {
 		q.pos += len(b.Spans[i].Tokens)
-		if b.Spans[i].Draw != nil {
+		if b.Spans[i].Want != backend.NoLogits {
 			q.drawing++
 		}
 	}
@@ -91,7 +91,7 @@ func (s *Scheduler) forget() {
 			if q.over || s.broken != nil {
 				continue
 			}
-			if b.Spans[i].Draw != nil {
+			if b.Spans[i].Want != backend.NoLogits {
 				q.drawing--
 			}
 			q.pos = b.Spans[i].Pos
@@ -200,6 +200,12 @@ func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 	q.sampler.Accept(c.Token)
 	q.next[0] = c.Token
 	q.generated++
+	if s.held != nil {
+		q.answer = append(q.answer, c.Token)
+		if q.generated == 1 {
+			s.holdPrompt(q)
+		}
+	}
 	s.mu.Lock()
 	s.totals.GeneratedTokens++
 	s.mu.Unlock()

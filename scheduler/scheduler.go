@@ -23,6 +23,15 @@
 // fit yet holds up those behind it, instead of being overtaken for ever. The
 // queue is bounded by [Options.MaxQueue]; beyond, there is a [QueueFullError].
 //
+// # Prefixes
+//
+// The KV of a sequence that has ended is held, and that of a prompt as soon as it is
+// computed, in a tree of prefixes (package prefix). A request that begins like one of them
+// is admitted with that part of its prompt in place, and only the rest is computed; the
+// last token always is, for its logits. What is held gives way to admission, what was used
+// longest ago first. A request whose beginning another one is just computing waits for
+// it, and those behind may overtake.
+//
 // # Batches
 //
 // A step has a budget of [Options.BatchTokens]. First, every sequence that is
@@ -63,8 +72,8 @@
 // sequence gets the error, and so does every later Submit; [Scheduler.Failed]
 // reports it.
 //
-// The places of what comes later: a prefix cache is asked at admission
-// (admit.go), preemption and speculation at batch forming (batch.go).
+// The places of what comes later: preemption at admission (admit.go), speculation at
+// batch forming (batch.go).
 package scheduler
 
 import (
@@ -80,6 +89,9 @@ type Request struct {
 	MaxTokens  int     // 0: Options.DefaultMaxTokens or MinTokens, the larger, or less where the context ends
 	MinTokens  int     // stop tokens can't be chosen before
 	StopTokens []int32 // end the sequence; reported with Finish, their text is not part of the answer
+	// Tenant separates what is held of ended sequences: only requests of the same
+	// tenant use it.
+	Tenant string
 }
 
 // FinishReason says why a sequence ended.

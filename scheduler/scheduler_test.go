@@ -292,8 +292,8 @@ type panicky struct {
 	on string
 }
 
-func (p *panicky) Admitted(time.Duration) { p.maybe("admitted") }
-func (p *panicky) Stepped(scheduler.Step) { p.maybe("stepped") }
+func (p *panicky) Admitted(time.Duration, int) { p.maybe("admitted") }
+func (p *panicky) Stepped(scheduler.Step)      { p.maybe("stepped") }
 func (p *panicky) Finished(scheduler.FinishReason, scheduler.Timings, error) {
 	p.maybe("finished")
 }

@@ -28,6 +28,7 @@ type Sequence struct {
 	over      bool
 	kv        backend.SeqID
 	pos       int      // tokens in KV, with what is under way
+	answer    []int32  // the tokens so far, if they are to be held
 	next      [1]int32 // the last token, which isn't in KV yet unless it is under way
 	generated int
 	drawing   int       // tokens that batches under way choose

@@ -255,7 +255,7 @@ func (k *fakeKV) Reserve(positions int) (backend.SeqID, error) {
 	return k.last, nil
 }
 
-func (k *fakeKV) Grow(seq backend.SeqID, positions int) error {
+func (k *fakeKV) Resize(seq backend.SeqID, positions int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.seqs[seq]
@@ -285,10 +285,12 @@ func (k *fakeKV) Len(seq backend.SeqID) int {
 	return len(k.seqs[seq].tokens)
 }
 
-func (k *fakeKV) Truncate(backend.SeqID, int) error                  { return backend.ErrUnsupported }
-func (k *fakeKV) CopyPrefix(backend.SeqID, backend.SeqID, int) error { return backend.ErrUnsupported }
-func (k *fakeKV) Export(backend.SeqID, io.Writer) error              { return backend.ErrUnsupported }
-func (k *fakeKV) Import(backend.SeqID, io.Reader) error              { return backend.ErrUnsupported }
+func (k *fakeKV) Truncate(backend.SeqID, int) error { return backend.ErrUnsupported }
+func (k *fakeKV) Fork(backend.SeqID, int, int) (backend.SeqID, error) {
+	return 0, backend.ErrUnsupported
+}
+func (k *fakeKV) Export(backend.SeqID, io.Writer) error { return backend.ErrUnsupported }
+func (k *fakeKV) Import(backend.SeqID, io.Reader) error { return backend.ErrUnsupported }
 func (k *fakeKV) Usage() backend.KVUsage {
 	k.mu.Lock()
 	defer k.mu.Unlock()

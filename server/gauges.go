@@ -14,6 +14,7 @@ type gauges struct {
 
 	ready, running, waiting                     *prometheus.Desc
 	kvCapacity, kvReserved, kvUsed, kvUsedBytes *prometheus.Desc
+	prefixEntries, prefixTokens, prefixEvicted  *prometheus.Desc
 	routerWaiting, routerRunning, routerKVUsage *prometheus.Desc
 	deviceMemory                                *prometheus.Desc
 }
@@ -24,19 +25,22 @@ func newGauges(models *generate.Models) *gauges {
 	}
 	memory := "Memory of a backend's native library, for all its models together: active, free but cached for reuse, and the most that was ever active (peak)."
 	return &gauges{
-		models:      models,
-		ready:       desc("inferflux_model_ready", "model", "1 if the model answers requests."),
-		running:     desc("inferflux_running_sequences", "model", "Sequences that hold KV memory."),
-		waiting:     desc("inferflux_queue_length", "model", "Sequences that wait for room."),
-		kvCapacity:  desc("inferflux_kv_capacity_tokens", "model", "Positions that the KV cache has."),
-		kvReserved:  desc("inferflux_kv_reserved_tokens", "model", "Positions promised to sequences."),
-		kvUsed:      desc("inferflux_kv_used_tokens", "model", "Positions that hold values."),
-		kvUsedBytes: desc("inferflux_kv_used_bytes", "model", "Memory of the positions that hold values."),
+		models:        models,
+		ready:         desc("inferflux_model_ready", "model", "1 if the model answers requests."),
+		running:       desc("inferflux_running_sequences", "model", "Sequences that hold KV memory."),
+		waiting:       desc("inferflux_queue_length", "model", "Sequences that wait for room."),
+		kvCapacity:    desc("inferflux_kv_capacity_tokens", "model", "Positions that the KV cache has."),
+		kvReserved:    desc("inferflux_kv_reserved_tokens", "model", "Positions promised to sequences."),
+		kvUsed:        desc("inferflux_kv_used_tokens", "model", "Positions that hold values."),
+		kvUsedBytes:   desc("inferflux_kv_used_bytes", "model", "Memory of the positions that hold values."),
+		prefixEntries: desc("inferflux_prefix_entries", "model", "Ends of the tree of prefixes that are held."),
+		prefixTokens:  desc("inferflux_prefix_tokens", "model", "Tokens of prefixes that are held. They are among kv_used, and give way when running sequences need room."),
+		prefixEvicted: desc("inferflux_prefix_evicted_tokens_total", "model", "Tokens of prefixes that gave way."),
 		// The names that inference routers (llm-d, the Gateway API Inference
 		// Extension) read to choose a server.
 		routerWaiting: desc("vllm:num_requests_waiting", "model_name", "Sequences that wait for room."),
 		routerRunning: desc("vllm:num_requests_running", "model_name", "Sequences that hold KV memory."),
-		routerKVUsage: desc("vllm:kv_cache_usage_perc", "model_name", "Part of the KV cache that is taken, 0 to 1."),
+		routerKVUsage: desc("vllm:kv_cache_usage_perc", "model_name", "Part of the KV cache that running sequences take, 0 to 1."),
 		deviceMemory:  prometheus.NewDesc("inferflux_device_memory_bytes", memory, []string{"backend", "kind"}, nil),
 	}
 }
@@ -44,7 +48,7 @@ func newGauges(models *generate.Models) *gauges {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		g.ready, g.running, g.waiting, g.kvCapacity, g.kvReserved, g.kvUsed, g.kvUsedBytes,
+		g.ready, g.running, g.waiting, g.kvCapacity, g.kvReserved, g.kvUsed, g.kvUsedBytes, g.prefixEntries, g.prefixTokens, g.prefixEvicted,
 		g.routerWaiting, g.routerRunning, g.routerKVUsage, g.deviceMemory,
 	} {
 		ch <- d
@@ -69,13 +73,16 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		gauge(g.routerRunning, float64(stats.Running))
 		gauge(g.routerWaiting, float64(stats.Waiting))
 
+		gauge(g.prefixEntries, float64(stats.Prefix.Entries))
+		gauge(g.prefixTokens, float64(stats.Prefix.Tokens))
+		ch <- prometheus.MustNewConstMetric(g.prefixEvicted, prometheus.CounterValue, float64(stats.Prefix.EvictedTokens), e.ID)
 		kv := stats.KV
 		gauge(g.kvCapacity, float64(kv.Capacity))
 		gauge(g.kvReserved, float64(kv.Reserved))
 		gauge(g.kvUsed, float64(kv.Used))
 		gauge(g.kvUsedBytes, float64(kv.Used)*float64(kv.BytesPerToken))
 		if kv.Capacity > 0 {
-			gauge(g.routerKVUsage, float64(kv.Reserved)/float64(kv.Capacity))
+			gauge(g.routerKVUsage, float64(max(0, kv.Reserved-stats.Prefix.Tokens))/float64(kv.Capacity))
 		}
 		if r, ok := e.Model.Engine().(backend.MemoryReporter); ok && !backends[r.Description().Name] {
 			name, m := r.Description().Name, r.Memory()

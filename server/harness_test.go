@@ -39,8 +39,9 @@ type siteOptions struct {
 	server    server.Options
 	scheduler scheduler.Options
 	engine    *fakeEngine
-	template  string                      // default fakeTemplate
-	load      func(context.Context) error // delays or fails the loading
+	template  string                                  // default fakeTemplate
+	load      func(context.Context) error             // delays or fails the loading
+	model     func(scheduler.Options) *generate.Model // instead of the fake one, under its name
 }
 
 func newSite(t *testing.T, o siteOptions) *site {
@@ -72,6 +73,9 @@ func newSite(t *testing.T, o siteOptions) *site {
 			if err := o.load(ctx); err != nil {
 				return nil, err
 			}
+		}
+		if o.model != nil {
+			return o.model(o.scheduler), nil
 		}
 		return generate.New(generate.ModelOptions{ID: "fake", Tokenizer: tok, Template: template, Engine: o.engine, Scheduler: o.scheduler}), nil
 	})

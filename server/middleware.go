@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,14 +122,20 @@ func (s *Server) protect(next http.Handler) http.Handler {
 			forbidden(w, "requests from web pages of another origin are refused")
 			return
 		case r.URL.Path == "/" || len(s.keys) == 0:
-		case !s.authorized(r):
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			e := &openai.Error{
-				Status: http.StatusUnauthorized, Type: openai.TypeInvalidRequest, Code: "invalid_api_key",
-				Message: "a valid API key is needed: send it as \"Authorization: Bearer KEY\"",
+		default:
+			key := s.keyOf(r)
+			if key < 0 {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				e := &openai.Error{
+					Status: http.StatusUnauthorized, Type: openai.TypeInvalidRequest, Code: "invalid_api_key",
+					Message: "a valid API key is needed: send it as \"Authorization: Bearer KEY\"",
+				}
+				e.Write(w)
+				return
 			}
-			e.Write(w)
-			return
+			if s.o.PrefixPerKey {
+				r = r.WithContext(openai.WithTenant(r.Context(), strconv.Itoa(key)))
+			}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -139,19 +146,19 @@ func forbidden(w http.ResponseWriter, why string) {
 	e.Write(w)
 }
 
-// authorized compares hashes, and all of them, so that the time it takes says
-// nothing about the keys.
-func (s *Server) authorized(r *http.Request) bool {
+// keyOf is the number of the key that a request came with, -1 if it has none of them. It
+// compares hashes, and all of them, so that the time it takes says nothing about the keys.
+func (s *Server) keyOf(r *http.Request) int {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return false
+		return -1
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
-	match := 0
+	match := -1
 	for i := range s.keys {
-		match |= subtle.ConstantTimeCompare(sum[:], s.keys[i][:])
+		match = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], s.keys[i][:]), i, match)
 	}
-	return match == 1
+	return match
 }
 
 // hostAllowed is false for a request that reached a loopback address under a

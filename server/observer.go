@@ -11,7 +11,8 @@ import (
 // observer feeds the metrics of one model. It holds the metrics with the label
 // filled in, because it is called for every token.
 type observer struct {
-	promptTokens, generatedTokens        prometheus.Counter
+	promptTokens, cachedTokens           prometheus.Counter
+	generatedTokens                      prometheus.Counter
 	finished, rejected                   *prometheus.CounterVec // by reason
 	queueTime, firstToken, interval      prometheus.Observer
 	decodeTokens, prefillTokens, stepDur prometheus.Observer
@@ -24,6 +25,7 @@ func (m *Metrics) Observer(model string) scheduler.Observer {
 	label := prometheus.Labels{"model": model}
 	return &observer{
 		promptTokens:    m.promptTokens.With(label),
+		cachedTokens:    m.cachedTokens.With(label),
 		generatedTokens: m.generatedTokens.With(label),
 		finished:        m.finished.MustCurryWith(label),
 		rejected:        m.rejected.MustCurryWith(label),
@@ -51,7 +53,11 @@ func (o *observer) Rejected(err error) {
 	o.rejected.WithLabelValues(reason).Inc()
 }
 
-func (o *observer) Admitted(waited time.Duration)  { o.queueTime.Observe(waited.Seconds()) }
+func (o *observer) Admitted(waited time.Duration, cachedTokens int) {
+	o.queueTime.Observe(waited.Seconds())
+	o.cachedTokens.Add(float64(cachedTokens))
+}
+
 func (o *observer) FirstToken(after time.Duration) { o.firstToken.Observe(after.Seconds()) }
 func (o *observer) NextToken(after time.Duration)  { o.interval.Observe(after.Seconds()) }
 

@@ -51,6 +51,9 @@ type Options struct {
 	Logger  *slog.Logger     // nil: discard
 	APIKeys []string         // none: no authentication
 	Version string
+	// PrefixPerKey has requests use only what others with the same API key have left
+	// in the cache of prefixes.
+	PrefixPerKey bool
 
 	MaxBodyBytes int64         // of one request; default 10 MiB
 	ReadTimeout  time.Duration // for the headers, and again for the body; default 30 s
@@ -108,6 +111,7 @@ func New(o Options) (*Server, error) {
 	s.o.APIKeys = nil // only their hashes are needed from here on
 
 	mux := http.NewServeMux()
+	s.admin(mux)
 	openai.New(openai.Options{Models: o.Models, Logger: o.Logger, Version: o.Version}).Register(mux)
 	for path, h := range map[string]http.HandlerFunc{
 		"/livez":   s.livez,

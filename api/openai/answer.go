@@ -65,6 +65,10 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, e endpoint) error {
 	if bad := req.bind(model); bad != nil {
 		return bad
 	}
+	req.tenant = tenantOf(r.Context())
+	if req.cacheSalt != "" {
+		req.tenant += "\x00" + req.cacheSalt
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	b, err := a.start(ctx, model, req)

@@ -62,7 +62,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{both, `"stream":true,"stream_options":{"include_usage":"yes"}`, "stream_options.include_usage", `must be a boolean`},
 		{both, `"stream":true,"stream_options":{"usage":true}`, "stream_options.usage", `unknown field`},
 		{both, `"stream":true,"stream_options":{"include_obfuscation":true}`, "stream_options.include_obfuscation", `only be false`},
-		{both, `"logit_bias":[1]`, "logit_bias", `must be an object, not a list`},
+		{both, `"logit_bias":[1]`, "logit_bias[0]", `must be a list, not a number`},
+		{both, `"logit_bias":[[1]]`, "logit_bias[0]", `a pair`},
+		{both, `"logit_bias":[[1,true]]`, "logit_bias[0][1]", `must be a number`},
+		{both, `"logit_bias":[[1.5,1]]`, "logit_bias[0][0]", `integer`},
+		{both, `"logit_bias":3`, "logit_bias", `must be an object, not a number`},
 		{both, `"logit_bias":{"x":1}`, "logit_bias", `token ids as keys, not "x"`},
 		{both, `"logit_bias":{"1":101}`, "logit_bias.1", `from -100 to 100`},
 		{both, `"logit_bias":{"1":1,"01":1}`, "logit_bias", `names token 1 twice`},
@@ -73,7 +77,15 @@ func TestDecodeRefuses(t *testing.T) {
 		{both, `"user":` + deep, "", `deeper than 64`},
 		{both, `"suffix":"x"`, "suffix", `not supported`},
 		{both, `"grammar":"root ::= x"`, "grammar", `structured output is not supported yet`},
-		{both, `"repeat_penalty":1.1`, "repeat_penalty", `use "repetition_penalty"`},
+		{both, `"repeat_penalty":1.1,"repetition_penalty":1.2`, "repeat_penalty", `differ: give one`},
+		{both, `"mirostat":3`, "mirostat", `from 0 to 2`},
+		{both, `"mirostat":2,"top_p":0.9`, "top_p", `can't be combined`},
+		{both, `"typical_p":0`, "typical_p", `above 0`},
+		{both, `"dynatemp_range":-1`, "dynatemp_range", `from 0 to 100`},
+		{both, `"dry_allowed_length":0`, "dry_allowed_length", `at least 1`},
+		{both, `"bad_words":["a",""]`, "bad_words[1]", `1 to 1024 bytes`},
+		{both, `"bad_words":"a"`, "bad_words", `must be a list`},
+		{both, `"dry_sequence_breakers":[3]`, "dry_sequence_breakers[0]", `must be a string`},
 		{chatOnly, `"top_logprobs":2`, "top_logprobs", `needs "logprobs": true`},
 		{chatOnly, `"logprobs":true,"top_logprobs":21`, "top_logprobs", `from 0 to 20`},
 		{chatOnly, `"logprobs":2`, "logprobs", `must be a boolean, not a number`},
@@ -199,6 +211,13 @@ func TestDecodeAccepts(t *testing.T) {
 		{completionEndpoint, `"logprobs":3`, func(r *request) string { return differs(r.sampling.Logprobs, 3) }},
 		{chatEndpoint, `"stop":"x"`, func(r *request) string { return differs(fmt.Sprint(r.stop), "[x]") }},
 		{chatEndpoint, `"logit_bias":{"7":-100}`, func(r *request) string { return differs(r.sampling.LogitBias[7], -100.0) }},
+		{chatEndpoint, `"logit_bias":[[7,false],[8,1.5],["no",-2]]`, func(r *request) string {
+			return differs(fmt.Sprint(r.sampling.BadWords, r.sampling.LogitBias, r.textBias), "[[7]] map[8:1.5] [{no -2 false}]")
+		}},
+		{completionEndpoint, `"repeat_penalty":1.25,"repeat_last_n":-1,"top_n_sigma":-1,"mirostat":1,"dry_multiplier":0.8,"bad_words":["x"]`, func(r *request) string {
+			s := r.sampling
+			return differs(fmt.Sprint(s.RepetitionPenalty, s.PenaltyWindow, s.TopNSigma, s.Mirostat, s.DRYMultiplier, r.badWords), "1.25 0 0 1 0.8 [x]")
+		}},
 		{chatEndpoint, `"temperature":null,"stop":null,"tools":null,"seed":null`, func(r *request) string {
 			return differs(r.sampling.Temperature, 1.0)
 		}},

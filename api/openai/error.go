@@ -69,6 +69,9 @@ func (e *Error) Write(w http.ResponseWriter) {
 	writeJSON(w, e.Status, e)
 }
 
+// WriteError sends the answer to an error of the layers below.
+func WriteError(w http.ResponseWriter, err error) { asError(err).Write(w) }
+
 // badRequest is the 400 that names the field at fault.
 func badRequest(param, format string, args ...any) *Error {
 	return &Error{

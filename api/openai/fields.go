@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -21,7 +22,9 @@ const (
 const defaultCompletionTokens = 16
 
 // fields is the one list that both the decoder and the reference page use.
-var fields = []Field{
+var fields = slices.Concat(mainFields, samplingFields)
+
+var mainFields = []Field{
 	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
 		Behaviour: "The conversation. Roles: system, developer (treated as system), user, assistant, tool. Content is a string, or a list of parts of type text, which are joined; other parts (image_url, input_audio, file) are refused.",
 		decode:    (*request).decodeMessages},
@@ -140,8 +143,8 @@ var fields = []Field{
 			r.sampling.FrequencyPenalty, err = decodeFloat(path, raw, -2, 2, false)
 			return err
 		}},
-	{Name: "logit_bias", Chat: true, Completions: true, Type: "object of token id to number", Range: "-100 to 100; ids of the vocabulary",
-		Behaviour: "Added to the tokens' logits.",
+	{Name: "logit_bias", Chat: true, Completions: true, Type: "object of token id to number, or list of pairs of a token id or a text and a number", Range: "-100 to 100; ids of the vocabulary",
+		Behaviour: "Added to the tokens' logits. A text stands for each of its tokens; false as a number for a token that can't be chosen.",
 		decode:    (*request).decodeLogitBias},
 	{Name: "logprobs", Chat: true, Type: "boolean", Default: "false",
 		Behaviour: "Report the log-probability of each token: of the model's own distribution, before temperature, penalties, bias and truncation.",
@@ -222,6 +225,14 @@ var fields = []Field{
 			}
 			return err
 		}},
+	{Name: "cache_salt", Chat: true, Completions: true, Type: "string", Range: "1 to 1024 bytes",
+		Behaviour: "Only what requests with the same salt have left in the cache of prefixes is used for this one.",
+		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
+			if r.cacheSalt, err = decodeString(path, raw); err == nil && (r.cacheSalt == "" || len(r.cacheSalt) > maxStopBytes) {
+				err = outOfRange(path, fmt.Sprintf("1 to %d bytes long", maxStopBytes), fmt.Sprint(len(r.cacheSalt)))
+			}
+			return err
+		}},
 	{Name: "modalities", Chat: true, Type: "list of strings", Range: "[\"text\"]", Default: "[\"text\"]",
 		Behaviour: "Answers are text.",
 		decode: func(_ *request, path string, raw json.RawMessage) *Error {
@@ -276,7 +287,6 @@ var fields = []Field{
 	refused("structured_outputs", "structured output is not supported yet"),
 	refused("json_schema", "structured output is not supported yet"),
 	refused("grammar", "structured output is not supported yet"),
-	refused("repeat_penalty", "use \"repetition_penalty\""),
 	refused("n_predict", "use \"max_tokens\""),
 	refused("prompt_logprobs", "only generated tokens get log-probabilities"),
 	refused("continue_final_message", "an answer is always a new message"),

@@ -27,16 +27,22 @@ type request struct {
 	stopTokens                     []int32
 	ignoreEOS, includeStop         bool
 	sampling                       sample.Params
+	repeatPenalty                  float64 // 0: not given
+	textBias                       []textBias
+	badWords, breakers             []string
 	wantLogprobs                   bool
 	topLogprobs                    int
 
 	tools       []tool
 	toolChoice  toolChoice
-	singleCall  bool            // parallel_tool_calls is false
-	modernCalls bool            // there are tools
-	legacyCalls bool            // there are functions instead
-	effort      string          // reasoning_effort
-	given       map[string]bool // fields that were sent and aren't null
+	singleCall  bool   // parallel_tool_calls is false
+	modernCalls bool   // there are tools
+	legacyCalls bool   // there are functions instead
+	effort      string // reasoning_effort
+
+	cacheSalt string
+	tenant    string          // who asks, as far as caches are concerned
+	given     map[string]bool // fields that were sent and aren't null
 }
 
 // prompt is text or, if tokens isn't nil, token ids.
@@ -113,6 +119,9 @@ func (r *request) check() *Error {
 	if err := r.checkTools(); err != nil {
 		return err
 	}
+	if err := r.checkSampling(); err != nil {
+		return err
+	}
 	r.maxTokens = max(r.maxTokens, r.maxCompletionTokens)
 	if r.maxTokens == 0 && r.endpoint == completionEndpoint {
 		r.maxTokens = defaultCompletionTokens
@@ -164,6 +173,7 @@ func (r *request) bind(m *generate.Model) *Error {
 			}
 		}
 	}
+	r.bindSampling(m)
 	return nil
 }
 
@@ -178,6 +188,7 @@ func (r *request) generation(prompt []int32, i int) generate.Request {
 		StopTokens:  r.stopTokens,
 		IgnoreEOS:   r.ignoreEOS,
 		IncludeStop: r.includeStop,
+		Tenant:      r.tenant,
 	}
 	if g.Sampling.Seed != nil {
 		seed := *g.Sampling.Seed + uint64(i)
@@ -255,6 +266,9 @@ func (r *request) decodeStopTokens(path string, raw json.RawMessage) *Error {
 }
 
 func (r *request) decodeLogitBias(path string, raw json.RawMessage) *Error {
+	if kindOf(raw) == "a list" {
+		return r.decodeBiasPairs(path, raw)
+	}
 	m, err := decodeMap(path, raw)
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t testing.TB) backend.Engine, o Options) {
 		{"LogitsWanted", testLogitsWanted},
 		{"Speculation", testSpeculation},
 		{"Truncate", testTruncate},
-		{"CopyPrefix", testCopyPrefix},
+		{"Fork", testFork},
 		{"Export", testExport},
 		{"ImportDamaged", testImportDamaged},
 		{"Reserve", testReserve},

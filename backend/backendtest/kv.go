@@ -18,22 +18,23 @@ func (h *harness) refused(what string, err error) {
 	}
 }
 
-// testCopyPrefix copies prefixes of lengths around every likely page size, lets
-// source and copies go different ways, and frees the source first.
-func testCopyPrefix(t *testing.T, h *harness) {
+// testFork forks at lengths around every likely page size, lets source and forks go
+// different ways, and frees the source first.
+func testFork(t *testing.T, h *harness) {
 	text, other := h.text(6, 120), h.text(7, 120)
 	src := h.reserve(128)
 	h.extend(src, text[:100])
 	if !h.caps.KVPrefixCopy {
-		h.refused("CopyPrefix", h.kv.CopyPrefix(h.reserve(128), src, 10))
+		_, err := h.kv.Fork(src, 10, 128)
+		h.refused("Fork", err)
 		return
 	}
 	lengths := []int{0, 1, 16, 63, 64, 65, 99, 100}
 	var ids []backend.SeqID
 	for _, n := range lengths {
-		id := h.reserve(128)
-		if err := h.kv.CopyPrefix(id, src, n); err != nil {
-			t.Fatalf("CopyPrefix of %d: %v", n, err)
+		id, err := h.kv.Fork(src, n, 128)
+		if err != nil {
+			t.Fatalf("Fork at %d: %v", n, err)
 		}
 		h.wantLen(id, n)
 		ids = append(ids, id)
@@ -58,24 +59,37 @@ func testCopyPrefix(t *testing.T, h *harness) {
 	if u := h.kv.Usage(); u.Used != 0 || u.Reserved != 0 || u.Sequences != 0 {
 		t.Errorf("usage after everything was freed: %+v", u)
 	}
+	// A fork with no more room than it holds takes no memory while its source is there.
+	a := h.reserve(100)
+	h.extend(a, text[:100])
+	before := h.kv.Usage()
+	still, err := h.kv.Fork(a, 100, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := h.kv.Usage(); u.Used != before.Used || u.Reserved != before.Reserved || u.Sequences != before.Sequences+1 {
+		t.Errorf("holding on to a sequence changed the usage from %+v to %+v", before, u)
+	}
+	h.free(a, still)
 	// Wrong calls.
-	a, b := h.reserve(20), h.reserve(10)
+	a = h.reserve(20)
 	h.extend(a, text[:15])
-	for what, err := range map[string]error{
-		"more than the source has":     h.kv.CopyPrefix(b, a, 16),
-		"more than there is room for":  h.kv.CopyPrefix(b, a, 11),
-		"into one that isn't empty":    h.kv.CopyPrefix(a, b, 0),
-		"a negative number":            h.kv.CopyPrefix(b, a, -1),
-		"from one that doesn't exist":  h.kv.CopyPrefix(b, a+b+100, 1),
-		"into one that doesn't exist":  h.kv.CopyPrefix(a+b+100, a, 1),
-		"from an empty one, something": h.kv.CopyPrefix(b, b, 1),
+	for what, wrong := range map[string]struct {
+		src          backend.SeqID
+		n, positions int
+	}{
+		"more than the source has":    {a, 16, 20},
+		"more than there is room for": {a, 11, 10},
+		"a negative number":           {a, -1, 10},
+		"one that doesn't exist":      {a + 100, 1, 10},
+		"more than the context":       {a, 1, h.Context() + 1},
+		"an absurd number":            {a, 1, 1 << 40},
 	} {
-		if err == nil {
-			t.Errorf("CopyPrefix of %s succeeded", what)
+		if _, err := h.kv.Fork(wrong.src, wrong.n, wrong.positions); err == nil || errors.Is(err, backend.ErrKVFull) {
+			t.Errorf("Fork of %s: %v", what, err)
 		}
 	}
 	h.wantLen(a, 15)
-	h.wantLen(b, 0)
 }
 
 func (h *harness) export(id backend.SeqID) []byte {

@@ -184,9 +184,9 @@ func (m *schedule) doCopy(rt *rapid.T) {
 	src, s := m.pick(rt, "src")
 	n := rapid.IntRange(0, s.len).Draw(rt, "n")
 	d := &history{text: s.text, len: n, room: rapid.IntRange(max(n, 1), 128).Draw(rt, "room")}
-	dst := m.reserve(d.room)
-	if err := m.kv.CopyPrefix(dst, src, n); err != nil {
-		rt.Fatalf("CopyPrefix: %v", err)
+	dst, err := m.kv.Fork(src, n, d.room)
+	if err != nil {
+		rt.Fatalf("Fork: %v", err)
 	}
 	m.live[dst] = d
 }

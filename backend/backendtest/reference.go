@@ -19,13 +19,15 @@ func Deviation(t testing.TB, e backend.Engine, tokens []int32, want [][]float32)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
+		seqs[i] = id
+	}
+	defer func() {
+		for _, id := range seqs {
 			if err := e.KV().Free(id); err != nil {
 				t.Error(err)
 			}
-		}()
-		seqs[i] = id
-	}
+		}
+	}()
 	worst := 0.0
 	run := func(spans ...backend.Span) {
 		t.Helper()
@@ -50,7 +52,11 @@ func Deviation(t testing.TB, e backend.Engine, tokens []int32, want [][]float32)
 	}
 	most, shared := 2*n/3, n/2-1
 	run(span(0, 0, most))
-	if err := e.KV().CopyPrefix(seqs[1], seqs[0], shared); err != nil {
+	if err := e.KV().Free(seqs[1]); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if seqs[1], err = e.KV().Fork(seqs[0], shared, n); err != nil {
 		t.Fatal(err)
 	}
 	// A step of one token, a short chunk and a long one.

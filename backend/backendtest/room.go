@@ -67,17 +67,22 @@ func testRoom(t *testing.T, h *harness) {
 			h.truncate(id, 0)
 		}
 	}
-	// Copies share memory, but each may still be written to its end.
+	// Forks share memory, but each may still be written to its end, as many as fit.
 	if h.caps.KVPrefixCopy && len(ids) > 1 {
 		h.extend(ids[0], text[:70])
-		for _, id := range ids[1:] {
-			if err := h.kv.CopyPrefix(id, ids[0], 70); err != nil {
-				t.Fatal(err)
+		h.free(ids[1:]...)
+		for ids = ids[:1]; len(ids) < 64; {
+			id, err := h.kv.Fork(ids[0], 70, room)
+			if err != nil {
+				if !errors.Is(err, backend.ErrKVFull) {
+					t.Fatal(err)
+				}
+				break
 			}
+			ids = append(ids, id)
 		}
 		for _, id := range ids {
-			h.truncate(id, 10)
-			h.same("a copy in a full engine", h.extend(id, text[10:]), want[10:])
+			h.same("a fork in a full engine", h.extend(id, text[70:]), want[70:])
 		}
 	}
 	h.free(ids...)
@@ -88,18 +93,28 @@ func testRoom(t *testing.T, h *harness) {
 		t.Error("a sequence grew past its room")
 	}
 	h.wantLen(id, 10)
-	if err := h.kv.Grow(id, room); err != nil {
+	if err := h.kv.Resize(id, 9); err == nil || errors.Is(err, backend.ErrKVFull) {
+		t.Errorf("Resize to less than there is: %v, expected an error that isn't ErrKVFull", err)
+	}
+	if err := h.kv.Resize(id, room); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.kv.Grow(id, 5); err != nil {
-		t.Errorf("Grow to less than there is: %v", err)
+	roomy := h.kv.Usage().Reserved
+	if err := h.kv.Resize(id, 10); err != nil {
+		t.Fatal(err)
 	}
-	h.same("after Grow", h.extend(id, text[10:]), want[10:])
-	if err := h.kv.Grow(id, h.Context()+1); err == nil || errors.Is(err, backend.ErrKVFull) {
-		t.Errorf("Grow past the context: %v, expected an error that isn't ErrKVFull", err)
+	if tight := h.kv.Usage().Reserved; tight >= roomy {
+		t.Errorf("%d positions are reserved with room for 10, %d with room for %d", tight, roomy, room)
+	}
+	if err := h.kv.Resize(id, room); err != nil {
+		t.Fatal(err)
+	}
+	h.same("after Resize", h.extend(id, text[10:]), want[10:])
+	if err := h.kv.Resize(id, h.Context()+1); err == nil || errors.Is(err, backend.ErrKVFull) {
+		t.Errorf("Resize past the context: %v, expected an error that isn't ErrKVFull", err)
 	}
 	h.free(id)
-	// Fill the engine: then Grow must say that it is full, and change nothing.
+	// Fill the engine: then Resize must say that it is full, and change nothing.
 	id = h.reserve(1)
 	for n := h.Context(); n > 0; {
 		if _, err := h.kv.Reserve(n); err != nil {
@@ -107,11 +122,11 @@ func testRoom(t *testing.T, h *harness) {
 		}
 	}
 	before := h.kv.Usage()
-	if err := h.kv.Grow(id, h.Context()); !errors.Is(err, backend.ErrKVFull) {
-		t.Errorf("Grow in a full engine: %v, expected %v", err, backend.ErrKVFull)
+	if err := h.kv.Resize(id, h.Context()); !errors.Is(err, backend.ErrKVFull) {
+		t.Errorf("Resize in a full engine: %v, expected %v", err, backend.ErrKVFull)
 	}
 	if after := h.kv.Usage(); after != before {
-		t.Errorf("a failed Grow changed the usage from %+v to %+v", before, after)
+		t.Errorf("a failed Resize changed the usage from %+v to %+v", before, after)
 	}
 }
 
@@ -132,15 +147,15 @@ func testWrongKVCalls(t *testing.T, h *harness) {
 	gone := h.reserve(10)
 	h.free(gone)
 	for what, err := range map[string]error{
-		"Free of an unknown sequence":         h.kv.Free(id + 1000),
-		"Free of a freed sequence":            h.kv.Free(gone),
-		"Free of sequence -1":                 h.kv.Free(-1),
-		"Grow of an unknown sequence":         h.kv.Grow(id+1000, 5),
-		"Truncate of an unknown sequence":     h.kv.Truncate(gone, 0),
-		"Truncate to more than there is":      h.kv.Truncate(id, 6),
-		"Truncate to a negative number":       h.kv.Truncate(id, -1),
-		"Grow to an absurd number":            h.kv.Grow(id, 1<<40),
-		"Grow of a sequence that isn't there": h.kv.Grow(gone, 1),
+		"Free of an unknown sequence":           h.kv.Free(id + 1000),
+		"Free of a freed sequence":              h.kv.Free(gone),
+		"Free of sequence -1":                   h.kv.Free(-1),
+		"Resize of an unknown sequence":         h.kv.Resize(id+1000, 5),
+		"Truncate of an unknown sequence":       h.kv.Truncate(gone, 0),
+		"Truncate to more than there is":        h.kv.Truncate(id, 6),
+		"Truncate to a negative number":         h.kv.Truncate(id, -1),
+		"Resize to an absurd number":            h.kv.Resize(id, 1<<40),
+		"Resize of a sequence that isn't there": h.kv.Resize(gone, 1),
 	} {
 		if err == nil {
 			t.Errorf("%s succeeded", what)

@@ -56,20 +56,17 @@ func TestCacheMemory(t *testing.T) {
 			page[i] = 1
 		}
 	}
-	s.Len = s.Room
+	c.Lengthen(s, s.Room)
 	full := resident(t)
 	if grown := full - empty; grown < 75*mib || grown > 100*mib {
 		t.Errorf("80 MiB of kv made the process grow by %d MiB", grown/mib)
 	}
-	other, err := c.Reserve(40 * pageTokens)
+	other, err := c.Fork(id, s.Len, s.Len)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CopyPrefix(other, id, s.Len); err != nil {
-		t.Fatal(err)
-	}
-	if u := c.Usage(); u.Used != 40*pageTokens || u.Reserved != 80*pageTokens {
-		t.Errorf("usage with a copy: %+v", u)
+	if u := c.Usage(); u.Used != 40*pageTokens || u.Reserved != 40*pageTokens {
+		t.Errorf("usage with a fork: %+v", u)
 	}
 	if grown := resident(t) - full; grown > 5*mib {
 		t.Errorf("a copy took %d MiB", grown/mib)

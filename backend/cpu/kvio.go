@@ -128,7 +128,7 @@ func (c *cache) load(s *paging.Sequence, r io.Reader) error {
 	if err := kr.Verify(); err != nil {
 		return err
 	}
-	s.Len = h.Seq
+	c.Lengthen(s, h.Seq)
 	return nil
 }
 

@@ -3,14 +3,15 @@
 // knows no memory: an engine keeps the pages' contents where it likes and tells
 // [Table] how to copy rows and let go of a page through [Storage].
 //
-// Pages are shared by reference count: copying a prefix copies nothing, and a
-// sequence that is about to write into a page that another one holds gets its
-// own copy first.
+// Pages are shared by reference count: a fork copies nothing, and a sequence that
+// is about to write into a page that another one holds gets its own copy first.
 //
-// Every sequence reserves whole pages for its room, and the reservations
-// together never exceed the capacity. Sequences hold at most what they reserved,
-// shared pages counted once each, so that a page is always free when a sequence
-// needs one within its room.
+// Every sequence has room, which is promised to it: so many pages as it doesn't hold
+// yet, and one to copy to where its last page isn't full and is shared. There are
+// never fewer free pages than were promised in all, so that a sequence finds one
+// whenever it needs one within its room. What several sequences share is used once,
+// and a sequence whose room is its length is promised nothing: holding on to a
+// prefix takes the pages that it alone holds.
 package paging
 
 import (
@@ -51,9 +52,10 @@ type Table struct {
 	o        Options
 	closed   bool
 	refs     []int32 // of each page
+	writers  []int32 // of each page: sequences that will write on in it
 	free     []int32 // pages without memory
 	warm     []int32 // free pages with memory
-	reserved int     // pages
+	promised int     // pages, beside those in use
 	seqs     map[backend.SeqID]*Sequence
 	last     backend.SeqID
 }
@@ -63,6 +65,9 @@ type Sequence struct {
 	Len   int     // positions
 	Room  int     // positions
 	Pages []int32 // as many as Len needs; during a step, as it will need
+
+	counted bool  // what it is promised is part of the table's
+	partial int32 // the page that it counts as a writer of; -1: none
 }
 
 // ErrClosed is what a closed table answers.
@@ -70,7 +75,7 @@ var ErrClosed = fmt.Errorf("%w: it is closed", backend.ErrEngineFailed)
 
 // New makes a table without sequences.
 func New(o Options) *Table {
-	t := &Table{o: o, refs: make([]int32, o.Pages), free: make([]int32, 0, o.Pages), seqs: map[backend.SeqID]*Sequence{}}
+	t := &Table{o: o, refs: make([]int32, o.Pages), writers: make([]int32, o.Pages), free: make([]int32, 0, o.Pages), seqs: map[backend.SeqID]*Sequence{}}
 	for p := o.Pages - 1; p >= 0; p-- {
 		t.free = append(t.free, int32(p))
 	}
@@ -79,7 +84,7 @@ func New(o Options) *Table {
 
 // Close forgets everything. The storage is the engine's to free.
 func (t *Table) Close() {
-	t.closed, t.refs, t.free, t.warm, t.reserved, t.seqs = true, nil, nil, nil, 0, nil
+	t.closed, t.refs, t.writers, t.free, t.warm, t.promised, t.seqs = true, nil, nil, nil, nil, 0, nil
 }
 
 // Sequence finds a sequence.
@@ -93,9 +98,14 @@ func (t *Table) Sequence(id backend.SeqID) (*Sequence, error) {
 // Reserve implements backend.KV.
 func (t *Table) Reserve(positions int) (backend.SeqID, error) {
 	s := &Sequence{}
-	if err := t.grow(s, positions); err != nil {
+	if err := t.resize(s, positions); err != nil {
 		return 0, fmt.Errorf("reserve kv for %d positions: %w", positions, err)
 	}
+	return t.enter(s), nil
+}
+
+// enter gives a sequence a number.
+func (t *Table) enter(s *Sequence) backend.SeqID {
 	for {
 		if t.last++; t.last < 0 {
 			t.last = 1
@@ -105,43 +115,80 @@ func (t *Table) Reserve(positions int) (backend.SeqID, error) {
 		}
 	}
 	t.seqs[t.last] = s
-	return t.last, nil
+	return t.last
 }
 
-// Grow implements backend.KV.
-func (t *Table) Grow(id backend.SeqID, positions int) error {
+// Resize implements backend.KV.
+func (t *Table) Resize(id backend.SeqID, positions int) error {
 	s, err := t.Sequence(id)
 	if err == nil {
-		err = t.grow(s, positions)
+		err = t.resize(s, positions)
 	}
 	if err != nil {
-		return fmt.Errorf("grow kv of sequence %d to %d positions: %w", id, positions, err)
+		return fmt.Errorf("resize kv of sequence %d to %d positions: %w", id, positions, err)
 	}
 	return nil
 }
 
-func (t *Table) grow(s *Sequence, positions int) error {
+func (t *Table) resize(s *Sequence, positions int) error {
 	if t.closed {
 		return ErrClosed
 	}
-	if positions < 0 || positions > t.o.Context {
-		return fmt.Errorf("a sequence has 0 to %d positions", t.o.Context)
-	}
-	if positions <= s.Room {
-		return nil
+	if positions < s.Len || positions > t.o.Context {
+		return fmt.Errorf("it can have %d to %d positions", s.Len, t.o.Context)
 	}
 	if Pages(positions) > len(t.refs) {
 		return fmt.Errorf("the engine has %d positions in all", len(t.refs)*PageTokens)
 	}
-	more := Pages(positions) - Pages(s.Room)
-	if t.reserved+more > len(t.refs) {
+	room := s.Room
+	t.uncount(s)
+	s.Room = positions
+	if t.count(s); t.overdrawn() {
+		t.uncount(s)
+		s.Room = room
+		t.count(s)
 		return backend.ErrKVFull
 	}
-	t.reserved += more
-	s.Room = positions
 	s.Pages = slices.Grow(s.Pages, Pages(positions)-len(s.Pages))
 	return nil
 }
+
+// count adds what a sequence is promised, and uncount takes it off: whatever changes a
+// sequence stands between the two.
+func (t *Table) count(s *Sequence) {
+	s.counted, s.partial = true, -1
+	t.promised += Pages(s.Room) - len(s.Pages)
+	if s.Len%PageTokens != 0 && s.Len < s.Room {
+		s.partial = s.Pages[s.Len/PageTokens]
+		t.share(s.partial, 0, 1)
+	}
+}
+
+func (t *Table) uncount(s *Sequence) {
+	if !s.counted {
+		return // it is new
+	}
+	s.counted = false
+	t.promised -= Pages(s.Room) - len(s.Pages)
+	if s.partial >= 0 {
+		t.share(s.partial, 0, -1)
+	}
+}
+
+// share changes how many sequences hold a page and how many of them will write on in
+// it, and with that how many copies of it may be needed: one for each writer but, if
+// nobody else holds it, the last.
+func (t *Table) share(p int32, holders, writers int32) {
+	t.promised -= t.copies(p)
+	t.refs[p] += holders
+	t.writers[p] += writers
+	t.promised += t.copies(p)
+}
+
+func (t *Table) copies(p int32) int { return max(0, int(min(t.writers[p], t.refs[p]-1))) }
+
+// overdrawn reports whether more is promised than there is.
+func (t *Table) overdrawn() bool { return t.promised > len(t.free)+len(t.warm) }
 
 // Free implements backend.KV.
 func (t *Table) Free(id backend.SeqID) error {
@@ -149,8 +196,8 @@ func (t *Table) Free(id backend.SeqID) error {
 	if err != nil {
 		return fmt.Errorf("free kv: %w", err)
 	}
-	t.Shorten(s, 0)
-	t.reserved -= Pages(s.Room)
+	t.uncount(s)
+	t.cut(s, 0)
 	delete(t.seqs, id)
 	return nil
 }
@@ -169,6 +216,9 @@ func (t *Table) Truncate(id backend.SeqID, n int) error {
 	if err == nil && (n < 0 || n > s.Len) {
 		err = fmt.Errorf("it has %d positions", s.Len)
 	}
+	if err == nil && !t.mayShorten(s, n) {
+		err = fmt.Errorf("%w: no memory is left to write anew what it shares", backend.ErrKVFull)
+	}
 	if err != nil {
 		return fmt.Errorf("truncate sequence %d to %d positions: %w", id, n, err)
 	}
@@ -176,25 +226,51 @@ func (t *Table) Truncate(id backend.SeqID, n int) error {
 	return nil
 }
 
-// CopyPrefix implements backend.KV.
-func (t *Table) CopyPrefix(dst, src backend.SeqID, n int) error {
-	d, err := t.Empty(dst, n)
+// mayShorten reports whether the room past n can still be promised: pages that are
+// given up but not freed, as others hold them, may be missing.
+func (t *Table) mayShorten(s *Sequence, n int) bool {
+	freed, more := 0, 0
+	for _, p := range s.Pages[Pages(n):] {
+		more++
+		if t.refs[p] == 1 {
+			freed++
+		}
+	}
+	if n < s.Len && n%PageTokens != 0 && t.refs[s.Pages[n/PageTokens]] > 1 {
+		more++
+	}
+	return t.promised+more <= len(t.free)+len(t.warm)+freed
+}
+
+// Fork implements backend.KV.
+func (t *Table) Fork(src backend.SeqID, n, positions int) (backend.SeqID, error) {
+	if t.closed {
+		return 0, ErrClosed
+	}
+	from, err := t.Sequence(src)
+	switch {
+	case err != nil:
+	case n < 0 || n > from.Len:
+		err = fmt.Errorf("it has %d positions", from.Len)
+	case positions < n || positions > t.o.Context:
+		err = fmt.Errorf("the new sequence can have %d to %d", n, t.o.Context)
+	case Pages(positions) > len(t.refs):
+		err = fmt.Errorf("the engine has %d in all", len(t.refs)*PageTokens)
+	}
 	if err != nil {
-		return fmt.Errorf("copy a prefix of %d positions to sequence %d: %w", n, dst, err)
+		return 0, fmt.Errorf("fork %d positions of sequence %d into room for %d: %w", n, src, positions, err)
 	}
-	s, err := t.Sequence(src)
-	if err == nil && n > s.Len {
-		err = fmt.Errorf("it has %d positions", s.Len)
+	s := &Sequence{Len: n, Room: positions, Pages: make([]int32, Pages(n), Pages(positions))}
+	copy(s.Pages, from.Pages)
+	for _, p := range s.Pages {
+		t.share(p, 1, 0)
 	}
-	if err != nil {
-		return fmt.Errorf("copy a prefix of %d positions from sequence %d: %w", n, src, err)
+	if t.count(s); t.overdrawn() {
+		t.uncount(s)
+		t.cut(s, 0)
+		return 0, fmt.Errorf("fork %d positions of sequence %d into room for %d: %w", n, src, positions, backend.ErrKVFull)
 	}
-	d.Pages = append(d.Pages, s.Pages[:Pages(n)]...)
-	for _, p := range d.Pages {
-		t.refs[p]++
-	}
-	d.Len = n
-	return nil
+	return t.enter(s), nil
 }
 
 // Empty finds a sequence that is to receive n positions.
@@ -213,9 +289,9 @@ func (t *Table) Empty(id backend.SeqID, n int) (*Sequence, error) {
 
 // Usage implements backend.KV. It counts whole pages.
 func (t *Table) Usage() backend.KVUsage {
+	used := len(t.refs) - len(t.free) - len(t.warm)
 	return backend.KVUsage{
-		Capacity: len(t.refs) * PageTokens, Reserved: t.reserved * PageTokens,
-		Used:      (len(t.refs) - len(t.free) - len(t.warm)) * PageTokens,
+		Capacity: len(t.refs) * PageTokens, Reserved: (used + t.promised) * PageTokens, Used: used * PageTokens,
 		Sequences: len(t.seqs), BytesPerToken: t.o.BytesPerToken,
 	}
 }
@@ -223,6 +299,7 @@ func (t *Table) Usage() backend.KVUsage {
 // Extend gives a sequence private pages for the positions Len to n, which are
 // about to be written and lie within its room.
 func (t *Table) Extend(s *Sequence, n int) {
+	t.uncount(s)
 	if last := s.Len / PageTokens; n > s.Len && s.Len%PageTokens != 0 && t.refs[s.Pages[last]] > 1 {
 		shared := s.Pages[last]
 		own := t.take()
@@ -233,15 +310,30 @@ func (t *Table) Extend(s *Sequence, n int) {
 	for len(s.Pages) < Pages(n) {
 		s.Pages = append(s.Pages, t.take())
 	}
+	t.count(s)
 }
 
 // Shorten makes n the length and lets go of pages past it.
 func (t *Table) Shorten(s *Sequence, n int) {
+	t.uncount(s)
+	t.cut(s, n)
+	t.count(s)
+}
+
+// cut is Shorten for a sequence that isn't counted.
+func (t *Table) cut(s *Sequence, n int) {
 	keep := Pages(n)
 	for _, p := range s.Pages[keep:] {
 		t.drop(p)
 	}
 	s.Pages, s.Len = s.Pages[:keep], n
+}
+
+// Lengthen makes n the length, for which the sequence has pages.
+func (t *Table) Lengthen(s *Sequence, n int) {
+	t.uncount(s)
+	s.Len = n
+	t.count(s)
 }
 
 // take finds a free page; the reservations guarantee that there is one.
@@ -258,7 +350,7 @@ func (t *Table) take() int32 {
 
 // drop lets go of a page, and of its memory if nobody else holds it.
 func (t *Table) drop(p int32) {
-	if t.refs[p]--; t.refs[p] > 0 {
+	if t.share(p, -1, 0); t.refs[p] > 0 {
 		return
 	}
 	if len(t.warm) < t.o.Warm {
@@ -352,7 +444,7 @@ func (t *Table) Prepare(r *Rows) {
 // Commit makes the sequences longer by their spans.
 func (t *Table) Commit(r *Rows) {
 	for i, s := range r.Seqs {
-		s.Len += r.First[i+1] - r.First[i]
+		t.Lengthen(s, s.Len+r.First[i+1]-r.First[i])
 	}
 }
 

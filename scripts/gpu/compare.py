@@ -11,7 +11,7 @@ into --work and measures ours and mlx-lm's, one after the other, as often as
   prefill     prompts of 512, 2048 and 4096 tokens, in process
   server      16 chat requests at a time through the HTTP servers, both up, in
               turns: prompts of about 128 tokens, answers of 128; one client,
-              `inferctl bench --server`, for both
+              `inferctl bench serve`, for both
   16 at once  ours only, in process: what a step costs the host
 
 A part that fails or outlives its time is noted, and the rest goes on. OUT gets
@@ -179,8 +179,8 @@ class Comparison:
                     url = ready[name].rsplit("/", 1)[0]
                     # Nothing ends these models' answers, so both get the same request.
                     self.part(result, name, lambda: p.json([
-                        a.inferctl, "bench", "--server", url, "-p", prompt, "-n", generate, "--parallel", "16", "--requests", requests,
-                        "--seed", str(again + 1), "--ignore-eos=false", "--json"], 60))
+                        a.inferctl, "bench", "serve", "--server", url, "-p", prompt, "-n", generate, "--concurrency", "16", "--requests", requests,
+                        "--seed", str(again + 1), "--ignore-eos=false", "--json"], 60)[0])
         finally:
             for process in up.values():
                 stop(process)

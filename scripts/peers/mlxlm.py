@@ -20,7 +20,7 @@ sequence and for prompts after others.
 serve is `mlx_lm.server` with its defaults, except that 128 connections may wait to
 be accepted and not 5: with so few, some of 16 clients that connect at once are
 turned away by the kernel and try again a second later, which would say nothing
-about the engine. Measure it with `inferctl bench --server`, as ours is.
+about the engine. Measure it with `inferctl bench serve`, as ours is.
 
 Needs mlx-lm and an MLX for this machine's device.
 """

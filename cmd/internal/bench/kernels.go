@@ -146,7 +146,7 @@ func measureElsewhere(ctx context.Context, o KernelOptions, note func(string)) (
 	for _, n := range o.Rows {
 		rows = append(rows, strconv.Itoa(n))
 	}
-	cmd := exec.CommandContext(ctx, program, "bench", "--kernels", "--tiers", o.Tiers[0], "--types", strings.Join(o.Types, ","), "--rows", strings.Join(rows, ","),
+	cmd := exec.CommandContext(ctx, program, "bench", "kernels", "--tiers", o.Tiers[0], "--types", strings.Join(o.Types, ","), "--rows", strings.Join(rows, ","),
 		"-t", strconv.Itoa(o.Threads), "--size", strconv.Itoa(o.Bytes>>20), "--json")
 	cmd.Env = append(os.Environ(), "INFERFLUX_SIMD="+o.Tiers[0])
 	stderr := &tail{}
@@ -164,7 +164,6 @@ func measureKernels(ctx context.Context, o KernelOptions, note func(string)) ([]
 	for _, p := range roofline.Peaks(ctx, o.Threads) {
 		peaks[p.Name] = p.GOPS
 	}
-	bandwidth := map[int]float64{}
 	var all []KernelResult
 	for _, typ := range weightTypes {
 		if !slices.Contains(o.Types, typ.name) {
@@ -172,6 +171,7 @@ func measureKernels(ctx context.Context, o KernelOptions, note func(string)) ([]
 		}
 		var m *simd.Matrix
 		size := 0
+		bandwidth := map[int]float64{} // by size; it drifts
 		for _, rows := range o.Rows {
 			want := o.Bytes
 			if rows >= manyRows {

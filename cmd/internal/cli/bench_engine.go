@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -122,16 +121,6 @@ func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions,
 	return w.write(engineReport(results, peer))
 }
 
-func (o *benchOptions) cores() int {
-	if o.threads > 0 {
-		return o.threads
-	}
-	if n := host.PhysicalCores(); n > 0 {
-		return min(n, runtime.GOMAXPROCS(0))
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
 func (o *benchOptions) peerModel(ours string) string {
 	if o.compareModel != "" {
 		return o.compareModel
@@ -148,7 +137,7 @@ func (o *benchOptions) startPeer(ctx context.Context, model, backendName string,
 		}
 		return bench.StartMLXLM(ctx, path, model)
 	}
-	l := bench.Llama{Library: path, Model: model, Threads: o.cores(), Batch: o.batch, HostOnly: backendName == "cpu"}
+	l := bench.Llama{Library: path, Model: model, Threads: cores(o.threads), Batch: o.batch, HostOnly: backendName == "cpu"}
 	for _, t := range tests {
 		l.Positions, l.Sequences = max(l.Positions, t.Positions()), max(l.Sequences, t.Parallel)
 	}
@@ -159,7 +148,7 @@ func (o *benchOptions) startPeer(ctx context.Context, model, backendName string,
 func (o *benchOptions) bandwidth(size int64) float64 {
 	r := roofline.NewReader(probeBytes(min(int(size), 1<<30)))
 	defer r.Close()
-	return r.Measure(o.cores()).GBps
+	return r.Measure(cores(o.threads)).GBps
 }
 
 // probeBytes lowers a size to what the machine can spare.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/cmd/internal/bench"
@@ -12,39 +15,74 @@ import (
 	"github.com/inferflux/inferflux/simd/roofline"
 )
 
-// benchKernels measures products with matrices of each type.
-func (o *benchOptions) benchKernels(ctx context.Context, w *benchWriter, note benchNote) error {
+// kernelOptions are the flags of bench kernels and bench machine.
+type kernelOptions struct {
+	types, tiers       []string
+	rows               []int
+	threads, megabytes int
+}
+
+func (a *app) benchKernels() *cobra.Command {
+	var o kernelOptions
+	var out benchOutput
+	cmd := &cobra.Command{
+		Use:   "kernels",
+		Short: "Measure the CPU engine's matrix products",
+		Long: `Measure the CPU engine's matrix products.
+
+A matrix of each type of weights is multiplied with 1, 8 and 512 rows of activations, by
+each tier of kernels that this processor has: in GOP/s and in GB/s of weights, and as a
+part of what bounds them, the memory or the instruction that products are made of, both
+measured at the same time.`,
+		Example: `  inferctl bench kernels --types q4_0,q8_0
+  inferctl bench kernels --tiers avx2 --rows 1 -o csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.checkKernels(); err != nil {
+				return err
+			}
+			return out.run(cmd, o.runKernels)
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.types, "types", bench.KernelTypes(), "types of weights")
+	f.StringSliceVar(&o.tiers, "tiers", nil, "tiers of kernels (default all that this processor has)")
+	f.IntSliceVar(&o.rows, "rows", []int{1, 8, 512}, "rows of activations to multiply with")
+	f.IntVar(&o.megabytes, "size", 128, "MB of weights")
+	threadsFlag(f, &o.threads)
+	out.flags(f)
+	return cmd
+}
+
+func (o *kernelOptions) checkKernels() error {
+	if len(o.tiers) == 0 {
+		o.tiers = simd.Tiers()
+	}
 	for _, c := range []struct {
-		flag  string
-		given *[]string
-		all   []string
-	}{{"types", &o.types, bench.KernelTypes()}, {"tiers", &o.tiers, simd.Tiers()}} {
-		for _, name := range *c.given {
+		flag       string
+		given, all []string
+	}{{"types", o.types, bench.KernelTypes()}, {"tiers", o.tiers, simd.Tiers()}} {
+		for _, name := range c.given {
 			if !slices.Contains(c.all, name) {
-				return usagef("--%s: there is no %q here; choose from %v", c.flag, name, c.all)
+				return usagef("--%s: there is no %q here; choose from %s", c.flag, name, strings.Join(c.all, ", "))
 			}
 		}
-		if len(*c.given) == 0 {
-			*c.given = c.all
-		}
-	}
-	if o.megabytes == 0 {
-		o.megabytes = 128
-	}
-	if err := errors.Join(checkRange("rows", 1, o.rows...), checkRange("threads", 0, o.threads), checkRange("size", 1, o.megabytes)); err != nil {
-		return err
 	}
 	if slices.Max(append(o.rows, 0)) > 4096 {
 		return usagef("--rows must be 4096 at most")
 	}
+	return errors.Join(checkRange("rows", 1, o.rows...), checkRange("threads", 0, o.threads), checkRange("size", 1, o.megabytes))
+}
+
+func (o *kernelOptions) runKernels(ctx context.Context, w *benchWriter, note benchNote) error {
 	results, err := bench.Kernels(ctx, bench.KernelOptions{
-		Tiers: o.tiers, Types: o.types, Rows: o.rows, Threads: o.cores(), Bytes: probeBytes(o.megabytes << 20),
+		Tiers: o.tiers, Types: o.types, Rows: o.rows, Threads: cores(o.threads), Bytes: probeBytes(o.megabytes << 20),
 	}, func(what string) { note("%s", what) })
 	if err != nil {
 		return err
 	}
 	report := benchReport{json: results, table: newTable("TIER", "TYPE", ">ROWS", ">GOP/S", ">GB/S", ">OF THE PEAK", "BOUND BY"),
-		above: []string{fmt.Sprintf("%s, %d threads; matrices %d columns wide", host.Processor(), o.cores(), 4096)}}
+		above: []string{fmt.Sprintf("%s, %d threads; matrices %d columns wide", host.Processor(), cores(o.threads), 4096)}}
 	report.numbers = [][]string{{"tier", "type", "rows", "threads", "gop_per_second", "gb_per_second", "instruction", "peak_gop_per_second", "peak_gb_per_second", "share_of_peak", "bound"}}
 	for _, r := range results {
 		bound := fmt.Sprintf("memory, %.1f GB/s", r.PeakGBps)
@@ -67,16 +105,32 @@ type machineResult struct {
 	Peaks     []roofline.Peak      `json:"peaks"`
 }
 
-// benchMachine measures the machine: one thread and as many as there are cores, a
-// buffer that caches may hold and one that they may not.
-func (o *benchOptions) benchMachine(ctx context.Context, w *benchWriter) error {
-	if o.megabytes == 0 {
-		o.megabytes = 512
+func (a *app) benchMachine() *cobra.Command {
+	var o kernelOptions
+	var out benchOutput
+	cmd := &cobra.Command{
+		Use:   "machine",
+		Short: "Measure how fast memory is read, and the processor's arithmetic",
+		Long: `Measure how fast memory is read, and the processor's arithmetic: what bounds every
+kernel. Memory is read by one thread and by as many as there are cores, from a buffer
+that caches may hold and from one that they may not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(checkRange("threads", 0, o.threads), checkRange("size", 1, o.megabytes)); err != nil {
+				return err
+			}
+			return out.run(cmd, func(ctx context.Context, w *benchWriter, _ benchNote) error { return o.runMachine(ctx, w) })
+		},
 	}
-	if err := errors.Join(checkRange("threads", 0, o.threads), checkRange("size", 1, o.megabytes)); err != nil {
-		return err
-	}
-	r := machineResult{Processor: host.Processor(), Kernels: simd.Tier(), Threads: o.cores()}
+	f := cmd.Flags()
+	f.IntVar(&o.megabytes, "size", 512, "MB of the larger buffer")
+	threadsFlag(f, &o.threads)
+	out.flags(f)
+	return cmd
+}
+
+func (o *kernelOptions) runMachine(ctx context.Context, w *benchWriter) error {
+	r := machineResult{Processor: host.Processor(), Kernels: simd.Tier(), Threads: cores(o.threads)}
 	threads := slices.Compact([]int{1, r.Threads})
 	for _, bytes := range []int{64 << 20, probeBytes(o.megabytes << 20)} {
 		reader := roofline.NewReader(bytes)

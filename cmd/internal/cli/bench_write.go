@@ -1,11 +1,52 @@
 package cli
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/inferflux/inferflux/cmd/internal/daemon"
 )
+
+// benchOutput are the flags that say how results are shown.
+type benchOutput struct {
+	format string
+	asJSON bool
+}
+
+func (o *benchOutput) flags(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "output", "o", "table", "table, json, csv or markdown")
+	f.BoolVar(&o.asJSON, "json", false, "the same as --output json")
+}
+
+// A benchNote tells a person who watches what is being done.
+type benchNote func(format string, args ...any)
+
+// run measures, until Ctrl-C.
+func (o *benchOutput) run(cmd *cobra.Command, measure func(ctx context.Context, w *benchWriter, note benchNote) error) error {
+	if o.asJSON {
+		o.format = "json"
+	}
+	if !slices.Contains([]string{"table", "json", "csv", "markdown"}, o.format) {
+		return usagef("--output must be table, json, csv or markdown, not %q", o.format)
+	}
+	ctx, stop := daemon.Interruptible(cmd.Context())
+	defer stop()
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.done()
+	return measure(ctx, &benchWriter{w: cmd.OutOrStdout(), format: o.format, before: p.done}, func(format string, args ...any) {
+		if p.terminal {
+			fmt.Fprintf(p.w, "\r\x1b[K"+format, args...)
+			p.drawn = true
+		}
+	})
+}
 
 // benchWriter shows what was measured, in the format that was asked for.
 type benchWriter struct {

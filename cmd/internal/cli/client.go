@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/inferflux/inferflux/cmd/internal/bench"
 )
 
 const defaultServer = "http://127.0.0.1:8080"
@@ -25,16 +27,21 @@ type client struct {
 }
 
 func (a *app) client() (*client, error) {
-	base := strings.TrimRight(a.server, "/")
+	return clientAt(a.server, "--server or INFERFLUX_SERVER", os.Getenv("INFERFLUX_API_KEY"))
+}
+
+// clientAt is a client of the server at an address, which was given as flag says.
+func clientAt(address, flag, key string) (*client, error) {
+	base := strings.TrimRight(address, "/")
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
 	base = strings.TrimSuffix(base, "/v1") // people copy it from their OpenAI client
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("the server's address must be like %s, not %q (--server or INFERFLUX_SERVER)", defaultServer, a.server)
+		return nil, usagef("the server's address must be like %s, not %q (%s)", defaultServer, address, flag)
 	}
-	return newClient(base, os.Getenv("INFERFLUX_API_KEY")), nil
+	return newClient(base, key), nil
 }
 
 func newClient(base, key string) *client {
@@ -52,7 +59,7 @@ func (e *unreachableError) Error() string {
 	return fmt.Sprintf("no server answers at %s: %v\nStart one with: inferctl serve --model smollm2:135m", e.base, e.err)
 }
 
-func (e *unreachableError) Unwrap() error { return e.err }
+func (e *unreachableError) Unwrap() []error { return []error{e.err, bench.ErrGone} }
 
 // apiError is the server's own account of what went wrong.
 type apiError struct {

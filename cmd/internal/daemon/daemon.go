@@ -57,7 +57,7 @@ func Run(ctx context.Context, o Options) error {
 		keys = append(keys, string(k))
 	}
 	srv, err := server.New(server.Options{
-		Models: models, Metrics: metrics, Logger: log, APIKeys: keys, Version: o.Version,
+		Models: models, Metrics: metrics, Logger: log, APIKeys: keys, Version: o.Version, PrefixPerKey: c.Runtime.KV.PrefixPerKey,
 		MaxBodyBytes: int64(c.Server.MaxBodyBytes), ReadTimeout: c.Server.ReadTimeout, WriteTimeout: c.Server.WriteTimeout,
 		IdleTimeout: c.Server.IdleTimeout, DrainTimeout: max(c.Server.DrainTimeout, 1), // the server's 0 means its default
 	})

@@ -90,7 +90,7 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 	return generate.New(generate.ModelOptions{
 		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
 		Engine: e, Choice: choice, Close: c.Close,
-		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.metrics.Observer(m.ID)),
+		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID)),
 	}), nil
 }
 
@@ -124,12 +124,16 @@ func (l *loader) report(model, phase string, done, total int64) {
 	}
 }
 
-func schedulerOptions(c config.Scheduler, o scheduler.Observer) scheduler.Options {
+func schedulerOptions(c config.Scheduler, kv config.KV, o scheduler.Observer) scheduler.Options {
 	queue := c.MaxQueue
 	if queue == 0 {
 		queue = -1 // the scheduler's 0 means its default
 	}
-	return scheduler.Options{MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
+	prefix := kv.PrefixTokens
+	if !kv.PrefixCache {
+		prefix = -1
+	}
+	return scheduler.Options{PrefixTokens: prefix, MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
 		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/inferflux/inferflux/cmd/internal/cli"
 )
 
-// benchAgainst runs inferctl bench against a handler and returns its JSON.
+// benchAgainst runs inferctl bench serve against a handler and returns its one row.
 func benchAgainst(t *testing.T, h http.HandlerFunc, prompt string, args ...string) (out map[string]any, failure error) {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -23,12 +23,14 @@ func benchAgainst(t *testing.T, h http.HandlerFunc, prompt string, args ...strin
 	var stdout bytes.Buffer
 	root.SetOut(&stdout)
 	root.SetErr(io.Discard)
-	root.SetArgs(append([]string{"bench", "--server", server.URL, "--json", "-p", prompt, "-n", "4", "--requests", "6", "--parallel", "2"}, args...))
+	root.SetArgs(append([]string{"bench", "serve", "--server", server.URL, "--json", "-p", prompt, "-n", "4", "--requests", "6", "--concurrency", "2"}, args...))
 	failure = root.ExecuteContext(t.Context())
 	if stdout.Len() > 0 {
-		if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
-			t.Fatal(err)
+		var rows []map[string]any
+		if err := json.Unmarshal(stdout.Bytes(), &rows); err != nil || len(rows) != 1 {
+			t.Fatalf("%d rows, error %v", len(rows), err)
 		}
+		out = rows[0]
 	}
 	return out, failure
 }
