@@ -1,7 +1,7 @@
 // Package chat renders a conversation into the prompt text a model was trained
 // on, with the model's own Jinja template, exactly as transformers'
-// apply_chat_template does. Later it also holds the way back: splitting an
-// answer into content, reasoning and tool calls while it streams.
+// apply_chat_template does. The way back, from an answer to content, reasoning
+// and calls of tools, is in package dialect.
 //
 // A [Template] comes from a GGUF file's metadata ([FromGGUF]), from a Hugging
 // Face folder ([FromFolder]) or from text ([Parse]), and is safe for concurrent
@@ -106,6 +106,14 @@ func Parse(source string, o Options) (*Template, error) {
 
 // Source is the template's text (of the one for conversations without tools).
 func (t *Template) Source() string { return t.source }
+
+// ToolSource is the text of the one for conversations with tools.
+func (t *Template) ToolSource() string {
+	if t.options.ToolUse != "" {
+		return t.options.ToolUse
+	}
+	return t.source
+}
 
 // Render makes the prompt. A failure of the template is a [*TemplateError]; other
 // errors are about the input's JSON.

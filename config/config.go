@@ -82,6 +82,10 @@ type Model struct {
 	KVTokens int `key:"kv_tokens" default:"0" range:"0..1073741824"`
 	// The number format of the KV cache. auto is f32 for a model with F32 weights, f16 for all others. q8_0, 8 bits with a scale for 32 elements, takes half the memory of f16; only cpu has it.
 	KVType string `key:"kv_type" default:"auto" enum:"auto,f16,f32,q8_0"`
+	// How the model writes calls of tools. auto finds it out from the chat template; docs/Tools.md describes the formats.
+	ToolFormat string `key:"tool_format" default:"auto" enum:"auto,command-r,deepseek,gemma,glm,granite,harmony,hermes,json,kimi,lfm2,llama3,mistral,nemotron,phi4,pythonic,qwen3-coder"`
+	// How the model marks its reasoning. auto finds it out from the chat template.
+	ReasoningFormat string `key:"reasoning_format" default:"auto" enum:"auto,none,command-r,granite,harmony,mistral,seed,think"`
 }
 
 // Runtime is the section "runtime".

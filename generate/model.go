@@ -9,6 +9,7 @@ import (
 
 	"github.com/inferflux/inferflux/backend"
 	"github.com/inferflux/inferflux/chat"
+	"github.com/inferflux/inferflux/chat/dialect"
 	"github.com/inferflux/inferflux/sample"
 	"github.com/inferflux/inferflux/scheduler"
 	"github.com/inferflux/inferflux/tokenizer"
@@ -26,6 +27,8 @@ type ModelOptions struct {
 	Created   time.Time
 	Tokenizer *tokenizer.Tokenizer
 	Template  *chat.Template // nil if the model has none
+	// Dialect is what the model's answers mean; nil to find it out from the template.
+	Dialect   *dialect.Dialect
 	Engine    backend.Engine
 	Choice    backend.Choice // how the backend was chosen
 	Scheduler scheduler.Options
@@ -35,6 +38,7 @@ type ModelOptions struct {
 // Model is one loaded model. It is safe for concurrent use.
 type Model struct {
 	o         ModelOptions
+	markers   []int32
 	scheduler *scheduler.Scheduler
 	close     func() error
 	breakers  tokensWith
@@ -42,7 +46,10 @@ type Model struct {
 
 // New starts a model's scheduler. The model owns the engine from now on.
 func New(o ModelOptions) *Model {
-	m := &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler)}
+	if o.Dialect == nil {
+		o.Dialect = DetectDialect(o.Template, o.Tokenizer)
+	}
+	m := &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler), markers: markerTokens(o.Dialect, o.Tokenizer)}
 	m.close = sync.OnceValue(func() error {
 		m.scheduler.Close()
 		err := o.Engine.Close()
@@ -72,6 +79,13 @@ func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.o.Tokenizer }
 // Template is the model's chat template, or nil.
 func (m *Model) Template() *chat.Template { return m.o.Template }
 
+// Dialect is what the model's answers mean.
+func (m *Model) Dialect() *dialect.Dialect { return m.o.Dialect }
+
+// MarkerTokens are the control tokens among the dialect's markers: those of
+// [Request.Shown] for an answer that the dialect is to read.
+func (m *Model) MarkerTokens() []int32 { return m.markers }
+
 // Engine is what computes. Only its descriptions may be used: the scheduler owns
 // the rest.
 func (m *Model) Engine() backend.Engine { return m.o.Engine }
@@ -95,14 +109,20 @@ func (m *Model) Close() error { return m.close() }
 // ChatPrompt renders a conversation and encodes it. As in transformers, the
 // beginning token is the template's business and none is added.
 func (m *Model) ChatPrompt(in chat.Input) ([]int32, error) {
+	_, ids, err := m.RenderChat(in)
+	return ids, err
+}
+
+// RenderChat is ChatPrompt, and also returns the text.
+func (m *Model) RenderChat(in chat.Input) (text string, ids []int32, err error) {
 	if m.o.Template == nil {
-		return nil, ErrNoTemplate
+		return "", nil, ErrNoTemplate
 	}
-	text, err := m.o.Template.Render(in)
+	text, err = m.o.Template.Render(in)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{Special: true}), nil
+	return text, m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{Special: true}), nil
 }
 
 // RawPrompt encodes a text to be continued, with the beginning token if the model
@@ -125,6 +145,7 @@ type Request struct {
 	Priority    int      // the lowest number first, where the scheduler goes by it
 	Tenant      string   // whose KV of ended requests may be used, see scheduler.Request
 	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
+	Shown       []int32  // control tokens that are part of the answer, as they are spelled; the others aren't
 }
 
 // Generate starts an answer. It ends when ctx does. A stop string that is empty or
@@ -148,6 +169,6 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 	}
 	return &Stream{
 		ctx: ctx, seq: seq, request: r,
-		text: newText(m.o.Tokenizer, stops, r.IncludeStop),
+		text: newText(m.o.Tokenizer, stops, r.IncludeStop, r.Shown),
 	}, nil
 }

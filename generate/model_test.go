@@ -43,6 +43,8 @@ func TestGenerate(t *testing.T) {
 		{"ignoring the end", func(r *generate.Request) { r.IgnoreEOS = true; r.MaxTokens = 6 }, "one two three", 6, 6, "length"},
 		{"ignoring the end, but not a stop token", func(r *generate.Request) { r.IgnoreEOS = true; r.StopTokens = words[2:3] }, "one two", 2, 3, "stop"},
 		{"control tokens in the answer", func(r *generate.Request) { r.Prompt = []int32{words[0], v.bos, words[1]} }, "one two", 3, 4, "stop"},
+		{"control tokens that are shown", func(r *generate.Request) { r.Prompt = []int32{words[0], v.bos, words[1]}; r.Shown = []int32{v.bos} }, "one<s> two", 3, 4, "stop"},
+		{"other control tokens than those shown", func(r *generate.Request) { r.Prompt = []int32{words[0], v.bos, words[1]}; r.Shown = []int32{v.eos} }, "one two", 3, 4, "stop"},
 		{"stop string at the last token", func(r *generate.Request) { r.Stop = []string{"three"}; r.MaxTokens = 3 }, "one two ", 3, 3, "stop"},
 		{"stop string begins at the last token", func(r *generate.Request) { r.Stop = []string{"three!"}; r.MaxTokens = 3 }, "one two three", 3, 3, "length"},
 		// A stop string counts only in the text of tokens after the minimum.

@@ -15,7 +15,9 @@ import (
 // tokens cut it: the stop string that is complete first ends the answer, and of
 // several that are complete at the same byte, the longest.
 type text struct {
+	tokenizer   *tokenizer.Tokenizer
 	decoder     *tokenizer.Decoder
+	controls    []int32 // control tokens whose spelling is text
 	stops       []stop
 	includeStop bool
 	held        string // decoded, not shown yet
@@ -29,8 +31,8 @@ type span struct {
 	start, end int // equal until there is text
 }
 
-func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool) *text {
-	return &text{decoder: t.NewDecoder(true), stops: stops, includeStop: includeStop}
+func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool, controls []int32) *text {
+	return &text{tokenizer: t, decoder: t.NewDecoder(len(controls) == 0), controls: controls, stops: stops, includeStop: includeStop}
 }
 
 // push takes a token and returns what can be shown now. A stop string can't end
@@ -38,6 +40,9 @@ func newText(t *tokenizer.Tokenizer, stops []stop, includeStop bool) *text {
 func (t *text) push(c sample.Choice, search bool) Delta {
 	at := t.shown + len(t.held)
 	t.tokens = append(t.tokens, span{c, at, at})
+	if len(t.controls) > 0 && t.tokenizer.Piece(c.Token) == nil && !slices.Contains(t.controls, c.Token) {
+		return Delta{} // a control token that isn't shown
+	}
 	return t.add(t.decoder.Push(c.Token), search)
 }
 

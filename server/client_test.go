@@ -120,8 +120,18 @@ func TestOpenAIGo(t *testing.T) {
 	})
 }
 
-// The official Node client: see the script.
+// The official Node client: see the scripts.
 func TestOpenAINode(t *testing.T) {
+	s := newSite(t, siteOptions{server: server.Options{APIKeys: []string{"sk-test"}}})
+	runNode(t, s, "client.mjs")
+}
+
+func TestOpenAINodeAgent(t *testing.T) {
+	runNode(t, agentSite(t, agentScript, toolTemplate), "agent.mjs")
+}
+
+func runNode(t *testing.T, s *site, script string) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("node is not installed")
@@ -130,8 +140,7 @@ func TestOpenAINode(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "openai")); err != nil {
 		t.Skipf("the client is not installed: run npm ci --prefix %s", filepath.ToSlash(filepath.Clean(folder)))
 	}
-	s := newSite(t, siteOptions{server: server.Options{APIKeys: []string{"sk-test"}}})
-	cmd := exec.CommandContext(t.Context(), node, "client.mjs")
+	cmd := exec.CommandContext(t.Context(), node, script)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "INFERFLUX_BASE_URL="+s.url+"/v1", "INFERFLUX_RECITED="+recited, "INFERFLUX_API_KEY=sk-test")
 	out, err := cmd.CombinedOutput()

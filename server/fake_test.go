@@ -95,6 +95,9 @@ type fakeEngine struct {
 	capabilities      backend.Capabilities
 	// step, if set, is called at the start of each Run; an error fails the batch.
 	step func(b *backend.Batch) error
+	// script, if set, is what is said instead of the recital, after a prompt of so
+	// many turns: the answer's own is one of them.
+	script func(turns int) string
 	// confused makes Description panic, which no engine should.
 	confused atomic.Bool
 
@@ -163,6 +166,9 @@ func (e *fakeEngine) Run(ctx context.Context, b *backend.Batch) error {
 			e.rows = append(e.rows, make([]float32, fakeVocab))
 		}
 		fill(e.rows[row], seq.tokens)
+		if e.script != nil {
+			e.follow(e.rows[row], seq.tokens)
+		}
 		s.Logits = append(s.Logits, e.rows[row])
 		row++
 	}
@@ -204,6 +210,24 @@ func fill(row []float32, tokens []int32) {
 	if next, ok := successor()[tokens[len(tokens)-1]]; ok {
 		row[next] = 8
 	}
+}
+
+// follow makes the script's next byte the likeliest, after the turn that the
+// prompt of fakeTemplate opens.
+func (e *fakeEngine) follow(row []float32, tokens []int32) {
+	start, turns := 0, 0
+	for i, t := range tokens {
+		if t == firstControl+1 { // <|im_start|>
+			start = i + 1 + len("assistant\n")
+			turns++
+		}
+	}
+	said := e.script(turns)
+	next := int32(firstControl + 2) // <|im_end|>
+	if n := len(tokens) - start; n < len(said) {
+		next = int32(said[n])
+	}
+	row[next] = 1000
 }
 
 // fakeKV is the engine's memory.

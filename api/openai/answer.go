@@ -134,24 +134,30 @@ type batch struct {
 	streams []*generate.Stream
 	echoes  []string // by choice; nil without echo
 	prompt  int      // tokens of all prompts
+	replies []*reply // by choice
 }
 
 // start submits all sequences of a request, or none.
 func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batch, error) {
 	b := &batch{req: req, model: m, head: a.head(m, req)}
-	prompts, err := b.encode()
+	prompts, text, err := b.encode()
 	if err != nil {
 		return nil, err
 	}
 	for _, ids := range prompts {
 		b.prompt += len(ids)
 		for i := range req.n {
-			s, err := m.Generate(ctx, req.generation(ids, i))
+			g := req.generation(ids, i)
+			if req.reads(m) {
+				g.Shown = m.MarkerTokens()
+			}
+			s, err := m.Generate(ctx, g)
 			if err != nil {
 				b.close()
 				return nil, err
 			}
 			b.streams = append(b.streams, s)
+			b.replies = append(b.replies, newReply(m, req, text))
 		}
 	}
 	return b, nil
@@ -163,20 +169,20 @@ func (b *batch) close() {
 	}
 }
 
-// encode makes token ids of the prompts.
-func (b *batch) encode() ([][]int32, error) {
+// encode makes token ids of the prompts; the text is that of a conversation.
+func (b *batch) encode() (prompts [][]int32, text string, err error) {
 	if b.req.endpoint == chatEndpoint {
-		ids, err := b.model.ChatPrompt(b.req.chat)
-		return [][]int32{ids}, err
+		text, ids, err := b.model.RenderChat(b.req.conversation(b.model))
+		return [][]int32{ids}, text, err
 	}
-	prompts := make([][]int32, len(b.req.prompts))
+	prompts = make([][]int32, len(b.req.prompts))
 	for p, in := range b.req.prompts {
 		prompts[p] = in.tokens
 		if in.tokens == nil {
 			prompts[p] = b.model.RawPrompt(in.text)
 		}
 		if len(prompts[p]) == 0 {
-			return nil, badRequest("prompt", "the prompt is empty, and model %q has no token to begin a text with", b.model.ID())
+			return nil, "", badRequest("prompt", "the prompt is empty, and model %q has no token to begin a text with", b.model.ID())
 		}
 		for range b.req.n {
 			if !b.req.echo {
@@ -189,7 +195,7 @@ func (b *batch) encode() ([][]int32, error) {
 			b.echoes = append(b.echoes, text)
 		}
 	}
-	return prompts, nil
+	return prompts, "", nil
 }
 
 func (a *API) head(m *generate.Model, req *request) head {
@@ -226,6 +232,12 @@ func (b *batch) usage() usage {
 			u.PromptDetails.CachedTokens += got.CachedTokens
 		}
 	}
+	if b.req.endpoint == chatEndpoint {
+		u.CompletionDetails = &completionDetails{}
+		for _, r := range b.replies {
+			u.CompletionDetails.ReasoningTokens += r.reasoningTokens
+		}
+	}
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens
 	return u
 }
@@ -234,10 +246,11 @@ func (b *batch) usage() usage {
 func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
 	choices := make([]any, len(b.streams))
 	for i, s := range b.streams {
-		a := answer{text: []byte(b.echo(i))}
+		a := answer{content: []byte(b.echo(i))}
+		r := b.replies[i]
 		// The scheduler holds what isn't read yet, so reading one sequence after
 		// the other delays none.
-		for {
+		for !r.ended {
 			d, err := s.Next()
 			if errors.Is(err, io.EOF) {
 				break
@@ -245,15 +258,14 @@ func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
 			if err != nil {
 				return whyEnded(ctx, err)
 			}
-			a.text = append(a.text, d.Text...)
-			a.tokens = append(a.tokens, d.Tokens...)
-			if d.Finish != scheduler.Running {
-				a.finish = string(d.Finish)
+			if err := b.finished(ctx, d.Finish); err != nil {
+				return err
 			}
+			a.add(r.push(&d))
+			a.tokens = append(a.tokens, d.Tokens...)
 		}
-		if err := b.finished(ctx, scheduler.FinishReason(a.finish)); err != nil {
-			return err
-		}
+		s.Close()
+		a.finish = r.finish
 		choices[i] = b.choice(i, &a)
 	}
 	writeJSON(w, http.StatusOK, response{head: b.head, Choices: choices, Usage: b.usage()})
@@ -277,13 +289,13 @@ func (b *batch) echo(i int) string {
 
 func (b *batch) choice(i int, a *answer) any {
 	if b.req.endpoint == chatEndpoint {
-		c := chatChoice{Index: i, Message: chatMessage{Role: "assistant", Content: string(a.text)}, FinishReason: a.finish}
+		c := chatChoice{Index: i, Message: a.message(b.replies[i].legacy), FinishReason: a.finish}
 		if b.req.wantLogprobs {
 			c.Logprobs = newChatLogprobs(b.model, a.tokens)
 		}
 		return c
 	}
-	c := textChoice{Index: i, Text: string(a.text), FinishReason: a.finish}
+	c := textChoice{Index: i, Text: string(a.content), FinishReason: a.finish}
 	if b.req.wantLogprobs {
 		c.Logprobs, _ = newTextLogprobs(b.model, a.tokens, 0)
 	}

@@ -3,20 +3,24 @@ package openai
 import (
 	"encoding/json"
 	"strconv"
+
+	"github.com/inferflux/inferflux/chat/dialect"
 )
 
 // The choices of streamed chunks, as JSON appended to dst.
 
 func appendChatRole(dst []byte, index int) []byte {
+	dst = append(dst, '{')
 	dst = appendIndex(dst, index)
 	return append(dst, `,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}`...)
 }
 
-func appendChatDelta(dst []byte, index int, text string, logprobs *chatLogprobs) []byte {
+func appendChatDelta(dst []byte, index int, r *reply, e dialect.Event, logprobs *chatLogprobs) []byte {
+	dst = append(dst, '{')
 	dst = appendIndex(dst, index)
-	dst = append(dst, `,"delta":{"content":`...)
-	dst = appendString(dst, text)
-	dst = append(dst, `},"logprobs":`...)
+	dst = append(dst, `,"delta":`...)
+	dst = r.appendDelta(dst, e)
+	dst = append(dst, `,"logprobs":`...)
 	if logprobs == nil {
 		dst = append(dst, "null"...)
 	} else {
@@ -26,12 +30,14 @@ func appendChatDelta(dst []byte, index int, text string, logprobs *chatLogprobs)
 }
 
 func appendChatFinish(dst []byte, index int, finish string) []byte {
+	dst = append(dst, '{')
 	dst = appendIndex(dst, index)
 	dst = append(dst, `,"delta":{},"logprobs":null,"finish_reason":`...)
 	return append(appendString(dst, finish), '}')
 }
 
 func appendText(dst []byte, index int, text string, logprobs *textLogprobs, finish string) []byte {
+	dst = append(dst, '{')
 	dst = appendIndex(dst, index)
 	dst = append(dst, `,"text":`...)
 	dst = appendString(dst, text)
@@ -49,7 +55,7 @@ func appendText(dst []byte, index int, text string, logprobs *textLogprobs, fini
 }
 
 func appendIndex(dst []byte, index int) []byte {
-	dst = append(dst, `{"index":`...)
+	dst = append(dst, `"index":`...)
 	return strconv.AppendInt(dst, int64(index), 10)
 }
 

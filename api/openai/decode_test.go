@@ -92,15 +92,29 @@ func TestDecodeRefuses(t *testing.T) {
 		{chatOnly, `"top_logprobs":2`, "top_logprobs", `needs "logprobs": true`},
 		{chatOnly, `"logprobs":true,"top_logprobs":21`, "top_logprobs", `from 0 to 20`},
 		{chatOnly, `"logprobs":2`, "logprobs", `must be a boolean, not a number`},
-		{chatOnly, `"tools":[{"type":"function","function":{"name":"f"}}]`, "tools", `not supported yet`},
-		{chatOnly, `"tools":[{"type":"function"}],"tool_choice":"auto"`, "tools", `not supported yet`},
-		{chatOnly, `"tool_choice":"required"`, "tool_choice", `not supported yet`},
-		{chatOnly, `"tool_choice":{"type":"function","function":{"name":"f"}}`, "tool_choice", `not supported yet`},
+		{chatOnly, `"tools":[{"type":"function"}]`, "tools[0].function", `missing`},
+		{chatOnly, `"tools":[{"type":"custom"}]`, "tools[0].type", `can only be "function", not "custom"`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"a b"}}]`, "tools[0].function.name", `letters, digits`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"f","parameters":[]}}]`, "tools[0].function.parameters", `an object`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"f","strict":"yes"}}]`, "tools[0].function.strict", `a boolean`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"f","body":"x"}}]`, "tools[0].function.body", `unknown field`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}]`, "tools[1].function.name", `two functions`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"f"}}],"functions":[{"name":"g"}]`, "functions", `give one of them`},
+		{chatOnly, `"tool_choice":"auto","function_call":"auto"`, "function_call", `give one of them`},
+		{chatOnly, `"tool_choice":"maybe"`, "tool_choice", `one of`},
+		{chatOnly, `"tool_choice":"required"`, "tool_choice", `no functions to call`},
+		{chatOnly, `"tool_choice":{"type":"custom"}`, "tool_choice.type", `not "custom"`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"function","function":{"name":"f"}}`, "tool_choice", `"f" that is not in "tools"`},
+		{chatOnly, `"tools":[{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}`, "tool_choice.allowed_tools.tools", `at least one`},
+		{chatOnly, `"parallel_tool_calls":1`, "parallel_tool_calls", `a boolean`},
+		{chatOnly, `"functions":[{"name":""}]`, "functions[0].name", `1 to 128`},
+		{chatOnly, `"function_call":"required"`, "function_call", `one of`},
 		{chatOnly, `"response_format":{"type":"json_object"}`, "response_format", `"json_object" is not supported yet`},
 		{chatOnly, `"response_format":"text"`, "response_format", `must be an object`},
 		{chatOnly, `"response_format":{}`, "response_format.type", `must be a string, not nothing`},
 		{chatOnly, `"modalities":["text","audio"]`, "modalities", `only hold "text"`},
-		{chatOnly, `"reasoning_effort":"high"`, "reasoning_effort", `not supported`},
+		{chatOnly, `"reasoning_effort":"huge"`, "reasoning_effort", `one of`},
+		{chatOnly, `"thinking_budget":100`, "thinking_budget", `not supported`},
 		{chatOnly, `"service_tier":"priority"`, "service_tier", `can only be`},
 		{chatOnly, `"chat_template_kwargs":{"messages":[]}`, "chat_template_kwargs.messages", `can't be set`},
 		{chatOnly, `"documents":["x"]`, "documents[0]", `must be an object`},
@@ -211,7 +225,7 @@ func TestDecodeAccepts(t *testing.T) {
 			return differs(r.sampling.Temperature, 1.0)
 		}},
 		{chatEndpoint, `"tools":[],"tool_choice":"auto","functions":[],"response_format":{"type":"text"},"modalities":["text"]`, nil},
-		{chatEndpoint, `"tools":[{"type":"function"}],"tool_choice":"none"`, func(r *request) string {
+		{chatEndpoint, `"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none"`, func(r *request) string {
 			return differs(string(r.chat.Tools), "")
 		}},
 		{chatEndpoint, `"user":"u","metadata":{"a":"b"},"store":true,"prompt_cache_key":"k"`, nil},
@@ -255,8 +269,8 @@ func TestDecodeMessages(t *testing.T) {
 	if m[0].Role != "system" || *m[0].Content != "be kind" || m[1].Name != "ann" || m[2].Content != nil || m[3].ToolCallID != "c1" {
 		t.Errorf("got %+v", m)
 	}
-	// The arguments' keys keep their order: the prompt must be what the client wrote.
-	if got, want := string(m[2].ToolCalls), `[{"id":"c1","type":"function","function":{"name":"f","arguments":{"b":1,"a":2}}}]`; got != want {
+	// The arguments stay as the client wrote them.
+	if got, want := string(m[2].ToolCalls), `[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"b\": 1, \"a\": 2}"}}]`; got != want {
 		t.Errorf("tool calls: got %s, want %s", got, want)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/inferflux/inferflux/chat/dialect"
 	"unicode/utf8"
 )
 
@@ -39,7 +41,9 @@ func (nullResponse) Flush()              {}
 
 func TestChunksDontAllocate(t *testing.T) {
 	events := newEventWriter(nullResponse{io.Discard}, head{ID: "chatcmpl-1", Object: "chat.completion.chunk", Model: "m"}, true)
-	add := func(dst []byte) []byte { return appendChatDelta(dst, 0, " a \"word\"\n", nil) }
+	add := func(dst []byte) []byte {
+		return appendChatDelta(dst, 0, &reply{}, dialect.Event{Text: " a \"word\"\n"}, nil)
+	}
 	allocs := testing.AllocsPerRun(100, func() {
 		if events.choice(add) != nil || events.flush() != nil {
 			t.Fatal("the write failed")
@@ -52,7 +56,7 @@ func TestChunksDontAllocate(t *testing.T) {
 
 func BenchmarkChunk(b *testing.B) {
 	events := newEventWriter(nullResponse{io.Discard}, head{ID: "chatcmpl-1", Object: "chat.completion.chunk", Model: "m"}, false)
-	add := func(dst []byte) []byte { return appendChatDelta(dst, 0, " word", nil) }
+	add := func(dst []byte) []byte { return appendChatDelta(dst, 0, &reply{}, dialect.Event{Text: " word"}, nil) }
 	for b.Loop() {
 		if events.choice(add) != nil {
 			b.Fatal("the write failed")

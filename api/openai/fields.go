@@ -190,29 +190,28 @@ var mainFields = []Field{
 			r.chat.Documents = raw
 			return nil
 		}},
-	{Name: "tools", Chat: true, Type: "list", Range: "empty, or with tool_choice \"none\"",
-		Behaviour: "Calling tools is not supported yet. With tool_choice \"none\" the list is accepted and the model isn't shown it. Tool calls and tool results in the history are shown to the model.",
+	{Name: "tools", Chat: true, Type: "list of {\"type\": \"function\", \"function\": {…}}", Range: "up to 128",
+		Behaviour: "Functions that the model may call: name, description, parameters (a JSON Schema) and strict. See docs/Tools.md.",
+		decode:    (*request).decodeTools},
+	{Name: "tool_choice", Chat: true, Type: "string or object", Range: "\"none\", \"auto\", or allowed_tools of mode auto", Default: "\"auto\"",
+		Behaviour: "none: the model isn't shown the tools. auto: it calls some or answers in words. allowed_tools: it is shown only these. \"required\" and a named function are not supported yet.",
+		decode:    (*request).decodeToolChoice},
+	{Name: "parallel_tool_calls", Chat: true, Type: "boolean", Default: "true",
+		Behaviour: "false: the answer ends with the first call.",
 		decode: func(r *request, path string, raw json.RawMessage) *Error {
-			list, err := decodeList(path, raw, maxMessages)
-			r.hasTools = len(list) > 0
+			parallel, err := decodeBool(path, raw)
+			r.singleCall = !parallel
 			return err
 		}},
-	{Name: "tool_choice", Chat: true, Type: "string", Range: "\"none\"; \"auto\" without tools",
-		Behaviour: "Calling tools is not supported yet.",
-		decode: func(r *request, path string, raw json.RawMessage) *Error {
-			if kindOf(raw) == "an object" {
-				return unsupported(path, "calling tools is not supported yet: %q can only be \"none\"", path)
-			}
-			choice, err := decodeString(path, raw)
-			if err != nil {
-				return err
-			}
-			if choice != "none" && choice != "auto" {
-				return unsupported(path, "calling tools is not supported yet: %q can only be \"none\", not %q", path, shorten(choice))
-			}
-			r.toolsForbidden = choice == "none"
-			return nil
-		}},
+	{Name: "functions", Chat: true, Type: "list of {name, description, parameters}", Range: "up to 128",
+		Behaviour: "What tools has replaced. The answer has a function_call instead of tool_calls, at most one.",
+		decode:    (*request).decodeFunctions},
+	{Name: "function_call", Chat: true, Type: "string or {name}", Range: "\"none\" or \"auto\"", Default: "\"auto\"",
+		Behaviour: "What tool_choice has replaced.",
+		decode:    (*request).decodeFunctionCall},
+	{Name: "reasoning_effort", Chat: true, Type: "string", Range: "\"none\", \"minimal\", \"low\", \"medium\", \"high\" or \"xhigh\"",
+		Behaviour: "Sets what the model's chat template knows of reasoning_effort (minimal and none are low there, xhigh is high), enable_thinking and thinking (false for none), unless chat_template_kwargs does. A 400 if it knows none of them.",
+		decode:    (*request).decodeEffort},
 	{Name: "response_format", Chat: true, Type: "object", Range: "{\"type\": \"text\"}",
 		Behaviour: "Structured output (json_object, json_schema) is not supported yet.",
 		decode: func(_ *request, path string, raw json.RawMessage) *Error {
@@ -286,15 +285,12 @@ var mainFields = []Field{
 	ignored("prompt_cache_key", false, "string", "A hint for OpenAI's cache."),
 	ignored("prompt_cache_retention", false, "string", "A hint for OpenAI's cache."),
 	ignored("prompt_cache_options", false, "object", "A hint for OpenAI's cache."),
-	ignored("parallel_tool_calls", false, "boolean", "Only concerns tool calls, of which there are none."),
 
 	refused("suffix", "text is only continued, not filled in"),
-	refused("functions", "calling functions is not supported yet"),
-	refused("function_call", "calling functions is not supported yet"),
 	refused("audio", "answers are text"),
 	refused("prediction", "predicted outputs are not supported yet"),
 	refused("web_search_options", "the server doesn't search the web"),
-	refused("reasoning_effort", "use \"chat_template_kwargs\" for models whose template knows such a switch"),
+	refused("thinking_budget", "reasoning can't be cut short: use \"reasoning_effort\" or \"max_tokens\""),
 	refused("verbosity", "no served model has such a switch"),
 	refused("moderation", "answers are not moderated"),
 	refused("guided_json", "structured output is not supported yet"),

@@ -46,7 +46,7 @@ func decodeMessage(path string, raw json.RawMessage) (chat.Message, *Error) {
 			m.Content, err = decodeContent(at, v)
 		case "name":
 			m.Name, err = decodeString(at, v)
-		case "reasoning_content":
+		case "reasoning_content", "reasoning":
 			m.ReasoningContent, err = decodeString(at, v)
 		case "tool_call_id":
 			m.ToolCallID, err = decodeString(at, v)
@@ -58,7 +58,9 @@ func decodeMessage(path string, raw json.RawMessage) (chat.Message, *Error) {
 			if s := string(v); s != `""` && s != "[]" {
 				err = unsupported(at, "%q is not supported", at)
 			}
-		case "audio", "function_call":
+		case "function_call":
+			m.ToolCalls, err = decodeFunctionTurn(at, v)
+		case "audio":
 			err = unsupported(at, "%q is not supported", at)
 		default:
 			err = badRequest(at, "unknown field %q", at)
@@ -82,6 +84,8 @@ func checkMessage(path string, m *chat.Message) *Error {
 		if m.Content == nil && m.ToolCalls == nil {
 			return missing(path + ".content")
 		}
+	case "function": // what the role tool has replaced
+		m.Role, m.ToolCallID = "tool", legacyCallID
 	case "tool":
 		if m.ToolCallID == "" {
 			return missing(path + ".tool_call_id")
@@ -144,16 +148,16 @@ func decodeContent(path string, raw json.RawMessage) (*string, *Error) {
 	return &text, nil
 }
 
-// decodeToolCalls gives the calls as templates expect them: OpenAI sends the
-// arguments as a string of JSON, templates read an object.
+// decodeToolCalls gives the calls as [chat.Message] has them, with the arguments as
+// a string of JSON.
 func decodeToolCalls(path string, raw json.RawMessage) (json.RawMessage, *Error) {
 	list, err := decodeList(path, raw, maxMessages)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
 	type function struct {
-		Name      string          `json:"name"`
-		Arguments json.RawMessage `json:"arguments"`
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
 	}
 	type call struct {
 		ID       string   `json:"id,omitempty"`
@@ -200,18 +204,36 @@ func decodeToolCalls(path string, raw json.RawMessage) (json.RawMessage, *Error)
 	return encoded, nil
 }
 
-func decodeArguments(path string, raw json.RawMessage) (json.RawMessage, *Error) {
+// legacyCallID is the id of calls that have none. Mistral's templates want nine
+// letters and digits.
+const legacyCallID = "function0"
+
+// decodeFunctionTurn reads the function_call of an earlier answer.
+func decodeFunctionTurn(path string, raw json.RawMessage) (json.RawMessage, *Error) {
+	call, jerr := json.Marshal([]map[string]any{{"id": legacyCallID, "type": "function", "function": raw}})
+	if jerr != nil {
+		return nil, badRequest(path, "%q could not be read: %s", path, jerr)
+	}
+	return decodeToolCalls(path, call)
+}
+
+// decodeArguments gives the text of a JSON object, which OpenAI sends as a string;
+// clients of other servers send the object itself.
+func decodeArguments(path string, raw json.RawMessage) (string, *Error) {
+	if kindOf(raw) == "an object" {
+		return string(raw), nil
+	}
 	text, err := decodeString(path, raw)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if strings.TrimSpace(text) == "" {
-		return json.RawMessage("{}"), nil
+		return "{}", nil
 	}
 	if _, bad := parseObject([]byte(text)); bad != nil {
-		return nil, badRequest(path, "%q must be a string that holds a JSON object: %s", path, bad.Message)
+		return "", badRequest(path, "%q must be a string that holds a JSON object: %s", path, bad.Message)
 	}
-	return json.RawMessage(text), nil
+	return text, nil
 }
 
 // decodeTemplateKwargs refuses the names that the template gets from elsewhere.

@@ -28,6 +28,9 @@ type modelObject struct {
 	ContextLength  int                   `json:"context_length,omitempty"`
 	Parameters     int64                 `json:"parameters,omitempty"`
 	Quantization   string                `json:"quantization,omitempty"`
+	// How the model writes calls of tools, and marks its reasoning.
+	ToolFormat      string `json:"tool_format,omitempty"`
+	ReasoningFormat string `json:"reasoning_format,omitempty"`
 }
 
 func newModelObject(e generate.Entry) modelObject {
@@ -50,6 +53,7 @@ func newModelObject(e generate.Entry) modelObject {
 	o.Capabilities = &capabilities
 	o.ContextLength = engine.Context()
 	o.Architecture, o.Parameters, o.Quantization = config.Architecture, config.Parameters, config.Quantization
+	o.ToolFormat, o.ReasoningFormat = e.Model.Dialect().ToolFormat(), e.Model.Dialect().ReasoningFormat()
 	if choice := e.Model.Choice(); choice.FallbackReason != "" {
 		o.Requested, o.FallbackReason = choice.Requested, choice.FallbackReason
 	}

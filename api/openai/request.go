@@ -34,12 +34,18 @@ type request struct {
 	wantLogprobs                   bool
 	topLogprobs                    int
 
-	hasTools, toolsForbidden bool
-	cacheSalt                string
-	priority                 int
-	timeout                  float64         // seconds; 0: none
-	client, tenant           string          // who asks, as far as fairness and caches are concerned
-	given                    map[string]bool // fields that were sent and aren't null
+	tools       []tool
+	toolChoice  toolChoice
+	singleCall  bool   // parallel_tool_calls is false
+	modernCalls bool   // there are tools
+	legacyCalls bool   // there are functions instead
+	effort      string // reasoning_effort
+
+	cacheSalt      string
+	priority       int
+	timeout        float64         // seconds; 0: none
+	client, tenant string          // who asks, as far as fairness and caches are concerned
+	given          map[string]bool // fields that were sent and aren't null
 }
 
 // prompt is text or, if tokens isn't nil, token ids.
@@ -110,10 +116,11 @@ func (r *request) check() *Error {
 	case r.maxTokens > 0 && r.maxCompletionTokens > 0 && r.maxTokens != r.maxCompletionTokens:
 		return badRequest("max_completion_tokens", `"max_tokens" (%d) and "max_completion_tokens" (%d) mean the same and differ: give one`,
 			r.maxTokens, r.maxCompletionTokens)
-	case r.hasTools && !r.toolsForbidden:
-		return unsupported("tools", `calling tools is not supported yet: leave out "tools" or set "tool_choice" to "none"`)
 	case len(r.prompts)*r.n > maxChoices:
 		return badRequest("n", "%d prompts × \"n\" of %d are more than %d answers in one request", len(r.prompts), r.n, maxChoices)
+	}
+	if err := r.checkTools(); err != nil {
+		return err
 	}
 	if err := r.checkSampling(); err != nil {
 		return err
@@ -148,6 +155,9 @@ func (r *request) bind(m *generate.Model) *Error {
 	}
 	if r.wantLogprobs && !m.Engine().Capabilities().Logprobs {
 		return unsupported("logprobs", "the backend of model %q can't report log-probabilities", m.ID())
+	}
+	if err := r.bindEffort(m); err != nil {
+		return err
 	}
 	for i, id := range r.stopTokens {
 		if err := inVocab(fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {

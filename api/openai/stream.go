@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/inferflux/inferflux/chat/dialect"
 	"github.com/inferflux/inferflux/generate"
 )
 
@@ -61,6 +62,9 @@ func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter
 	began := false
 	offsets := make([]int, len(b.streams)) // of the legacy log-probabilities
 	for u := range updates {
+		if b.replies[u.index].ended {
+			continue
+		}
 		if u.err == nil {
 			u.err = b.finished(ctx, u.delta.Finish)
 		}
@@ -127,30 +131,39 @@ func (b *batch) open(events *eventWriter) error {
 
 // send sends a delta.
 func (b *batch) send(events *eventWriter, u *update, offsets []int) error {
-	finish := string(u.delta.Finish)
 	if b.req.endpoint == completionEndpoint {
 		var logprobs *textLogprobs
 		if b.req.wantLogprobs {
 			logprobs, offsets[u.index] = newTextLogprobs(b.model, u.delta.Tokens, offsets[u.index])
 		}
 		return events.choice(func(dst []byte) []byte {
-			return appendText(dst, u.index, u.delta.Text, logprobs, finish)
+			return appendText(dst, u.index, u.delta.Text, logprobs, string(u.delta.Finish))
 		})
 	}
-	if u.delta.Text != "" || b.req.wantLogprobs && len(u.delta.Tokens) > 0 {
-		var logprobs *chatLogprobs
-		if b.req.wantLogprobs {
-			logprobs = newChatLogprobs(b.model, u.delta.Tokens)
+	r := b.replies[u.index]
+	said := r.push(&u.delta)
+	var logprobs *chatLogprobs
+	if b.req.wantLogprobs && len(u.delta.Tokens) > 0 {
+		logprobs = newChatLogprobs(b.model, u.delta.Tokens)
+		if len(said) == 0 {
+			said = []dialect.Event{{Kind: dialect.Content}} // the tokens' text is held back
 		}
-		err := events.choice(func(dst []byte) []byte {
-			return appendChatDelta(dst, u.index, u.delta.Text, logprobs)
-		})
+	}
+	for _, e := range said {
+		if e.Kind == dialect.ToolEnd {
+			continue
+		}
+		err := events.choice(func(dst []byte) []byte { return appendChatDelta(dst, u.index, r, e, logprobs) })
 		if err != nil {
 			return err
 		}
+		logprobs = nil
 	}
-	if finish == "" {
+	if r.ended {
+		b.streams[u.index].Close()
+	}
+	if r.finish == "" {
 		return nil
 	}
-	return events.choice(func(dst []byte) []byte { return appendChatFinish(dst, u.index, finish) })
+	return events.choice(func(dst []byte) []byte { return appendChatFinish(dst, u.index, r.finish) })
 }

@@ -1,7 +1,5 @@
 package openai
 
-import "github.com/inferflux/inferflux/generate"
-
 // usage counts tokens of the model's own vocabulary. A prompt counts once
 // however many answers it gets.
 type usage struct {
@@ -9,6 +7,12 @@ type usage struct {
 	CompletionTokens int           `json:"completion_tokens"`
 	TotalTokens      int           `json:"total_tokens"`
 	PromptDetails    promptDetails `json:"prompt_tokens_details"`
+	// CompletionDetails are nil for a text completion.
+	CompletionDetails *completionDetails `json:"completion_tokens_details,omitempty"`
+}
+
+type completionDetails struct {
+	ReasoningTokens int `json:"reasoning_tokens"`
 }
 
 type promptDetails struct {
@@ -40,8 +44,13 @@ type chatChoice struct {
 
 type chatMessage struct {
 	Role    string  `json:"role"`
-	Content string  `json:"content"`
+	Content *string `json:"content"` // null if there are calls and no words
 	Refusal *string `json:"refusal"` // always null: no model is asked to refuse
+	// The reasoning, under the two names that clients know.
+	ReasoningContent string        `json:"reasoning_content,omitempty"`
+	Reasoning        string        `json:"reasoning,omitempty"`
+	ToolCalls        []toolCall    `json:"tool_calls,omitempty"`
+	FunctionCall     *functionCall `json:"function_call,omitempty"`
 }
 
 type textChoice struct {
@@ -49,11 +58,4 @@ type textChoice struct {
 	Text         string        `json:"text"`
 	Logprobs     *textLogprobs `json:"logprobs"`
 	FinishReason string        `json:"finish_reason"`
-}
-
-// answer is one choice while it grows.
-type answer struct {
-	text   []byte
-	tokens []generate.Token
-	finish string
 }

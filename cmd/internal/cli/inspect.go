@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/inferflux/inferflux/chat"
+	"github.com/inferflux/inferflux/chat/dialect"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/registry"
@@ -35,6 +37,9 @@ type inspection struct {
 	Types        []tensorTypeSum `json:"tensor_types"`
 	Tensors      []tensorRow     `json:"tensors,omitempty"`
 	Memory       *memory         `json:"memory,omitempty"`
+	// How the model writes calls of tools and marks its reasoning, by its chat template.
+	ToolFormat      string `json:"tool_format,omitempty"`
+	ReasoningFormat string `json:"reasoning_format,omitempty"`
 }
 
 type tensorTypeSum struct {
@@ -152,6 +157,11 @@ func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
 	if config.Parameters > 0 {
 		in.Parameters = config.Parameters
 	}
+	if template, err := chat.FromCheckpoint(c, "", ""); err == nil {
+		// Without the tokenizer, which takes a moment to read.
+		d := dialect.Detect(template.Source()+template.ToolSource(), nil)
+		in.ToolFormat, in.ReasoningFormat = d.ToolFormat(), d.ReasoningFormat()
+	}
 	if context == 0 {
 		context = config.Context
 	}
@@ -177,6 +187,9 @@ func (in inspection) write(cmd *cobra.Command) {
 		row("context", "%d", in.Context)
 		row("shape", "%d layers, hidden %d, %d heads of %d, %d key-value heads", in.Layers, in.Hidden, in.Heads, in.HeadDim, in.KVHeads)
 		row("vocabulary", "%d", in.Vocabulary)
+		if in.ToolFormat != "" {
+			row("chat", "tools as %s, reasoning %s", in.ToolFormat, in.ReasoningFormat)
+		}
 		row("memory", "%s for weights, %s for a context of %d in f16", registry.FormatBytes(in.Memory.Weights), registry.FormatBytes(in.Memory.KV), in.Memory.Context)
 	} else {
 		row("can't run", "%s", in.Problem)

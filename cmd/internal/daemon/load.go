@@ -60,6 +60,10 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 		log.Warn("the model's chat template can't be used: only text completion is possible", "error", err)
 		template = nil
 	}
+	meaning, err := generate.NamedDialect(m.ToolFormat, m.ReasoningFormat, generate.DetectDialect(template, tok))
+	if err != nil {
+		return nil, err
+	}
 	choice, err := l.manager.Load(ctx, c, backend.LoadRequest{Backend: m.Backend, Fallback: m.Fallback, Options: backend.LoadOptions{
 		Context: m.Context, KVTokens: m.KVTokens, KVType: m.KVType,
 		MaxBatchTokens: l.Config.Runtime.Scheduler.BatchTokens,
@@ -84,7 +88,7 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 	log.Info("ready", "backend", choice.Backend, "device", e.Description().Device, "quantization", e.Model().Quantization,
 		"context", e.Context(), "kv_tokens", e.KV().Usage().Capacity, "took", time.Since(start).Round(time.Millisecond))
 	return generate.New(generate.ModelOptions{
-		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template,
+		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
 		Engine: e, Choice: choice, Close: c.Close,
 		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID)),
 	}), nil
