@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -95,7 +96,7 @@ func (s *Scheduler) makeWay(ctx context.Context, q *Sequence) bool {
 // preempt sends a running request, of which nothing is under way, back to the queue.
 func (s *Scheduler) preempt(q *Sequence) {
 	if q.generated > 0 {
-		q.feed = append(q.req.Prompt[:len(q.req.Prompt):len(q.req.Prompt)], q.answer...)
+		q.feed = slices.Concat(q.req.Prompt, q.answer)
 	}
 	if err := s.release(q, true); err != nil {
 		s.broken = err
@@ -106,20 +107,11 @@ func (s *Scheduler) preempt(q *Sequence) {
 	q.timings.Preempted++
 	q.mu.Unlock()
 	s.mu.Lock()
-	s.running = remove(s.running, q)
+	s.running = slices.DeleteFunc(s.running, func(r *Sequence) bool { return r == q })
 	s.waiting = append([]*Sequence{q}, s.waiting...)
 	q.admitted, q.pos = false, 0
 	s.usage, s.prefixes = usage, s.prefixStats()
 	s.totals.Preempted++
 	s.mu.Unlock()
 	s.opts.Observer.Preempted()
-}
-
-func remove(list []*Sequence, q *Sequence) []*Sequence {
-	for i, l := range list {
-		if l == q {
-			return append(list[:i:i], list[i+1:]...)
-		}
-	}
-	return list
 }
