@@ -42,6 +42,7 @@ type Model struct {
 	scheduler *scheduler.Scheduler
 	close     func() error
 	breakers  tokensWith
+	grammars  *grammars
 }
 
 // New starts a model's scheduler. The model owns the engine from now on.
@@ -49,7 +50,7 @@ func New(o ModelOptions) *Model {
 	if o.Dialect == nil {
 		o.Dialect = DetectDialect(o.Template, o.Tokenizer)
 	}
-	m := &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler), markers: markerTokens(o.Dialect, o.Tokenizer)}
+	m := &Model{o: o, scheduler: scheduler.New(o.Engine, o.Scheduler), markers: markerTokens(o.Dialect, o.Tokenizer), grammars: newGrammars(o.Tokenizer)}
 	m.close = sync.OnceValue(func() error {
 		m.scheduler.Close()
 		err := o.Engine.Close()
@@ -141,6 +142,7 @@ type Request struct {
 	Stop        []string // end the answer where they would begin
 	StopTokens  []int32  // end it too, beside the model's own
 	IgnoreEOS   bool     // the model's own don't end it
+	Form        *Form    // what the answer must look like; nil: anything
 	Client      string   // who asks, for fairness
 	Priority    int      // the lowest number first, where the scheduler goes by it
 	Tenant      string   // whose KV of ended requests may be used, see scheduler.Request
@@ -160,8 +162,12 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 	if !r.IgnoreEOS {
 		ends = slices.Concat(r.StopTokens, m.o.Tokenizer.EndOfGeneration())
 	}
+	var constraint scheduler.Constraint
+	if r.Form != nil {
+		constraint = m.begin(r.Form)
+	}
 	seq, err := m.scheduler.Submit(ctx, scheduler.Request{
-		Prompt: r.Prompt, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
+		Prompt: r.Prompt, Constraint: constraint, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
 		Tenant: r.Tenant, Client: r.Client, Priority: r.Priority,
 	})
 	if err != nil {

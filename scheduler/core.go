@@ -231,6 +231,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 func (s *Scheduler) step(ctx context.Context) bool {
 	s.reap()
 	s.admit(ctx)
+	s.constrain()
 	if s.broken != nil || len(s.running)+len(s.underway) == 0 {
 		return s.broken != nil
 	}

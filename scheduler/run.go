@@ -17,7 +17,7 @@ func (s *Scheduler) foretold() bool {
 		return false
 	}
 	for _, q := range s.running {
-		if q.drawing > 0 && !q.ending() && !q.sampler.Memoryless() {
+		if q.drawing > 0 && !q.ending() && (q.req.Constraint != nil || !q.sampler.Memoryless()) {
 			return false
 		}
 	}
@@ -199,6 +199,13 @@ func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence, st *Step) {
 func (s *Scheduler) token(q *Sequence, c sample.Choice) {
 	now := time.Now()
 	q.sampler.Accept(c.Token)
+	if q.req.Constraint != nil {
+		q.masked = false
+		if err := q.accept(c.Token); err != nil {
+			s.end(q, Event{Err: err})
+			return
+		}
+	}
 	q.next[0] = c.Token
 	q.generated++
 	if s.held != nil || s.opts.Policy == ByPriority {

@@ -65,6 +65,13 @@
 // The tokens are the same either way: a draw takes its number from the request's
 // own random stream by its place in the answer.
 //
+// # Constraints
+//
+// A request with a [Constraint] draws only from the tokens that it allows after those
+// before: for each batch, masks are made on all cores. Such a request can't be looked
+// ahead of. A constraint that allows nothing more ends the answer with FinishStop; its
+// error ends the sequence alone.
+//
 // # Ends
 //
 // A sequence ends by a stop token, at its limit, by [Sequence.Cancel] or
@@ -101,8 +108,20 @@ type Request struct {
 	Tenant string
 	// Client is who asks: those who have less running are let in first.
 	Client string
+	// Constraint says which tokens the answer may be made of; nil: any.
+	Constraint Constraint
 	// Priority orders requests under [ByPriority]: the lowest number comes first.
 	Priority int
+}
+
+// A Constraint says, token by token, what an answer may be. It belongs to one request;
+// the scheduler uses it from one goroutine at a time.
+type Constraint interface {
+	// Mask sets bit i%32 of dst[i/32] for each token i that may come next, clears the
+	// others, and returns how many are set. None means that the answer is complete.
+	Mask(dst []uint32) (allowed int, err error)
+	// Accept takes note of the token that was chosen.
+	Accept(token int32) error
 }
 
 // FinishReason says why a sequence ended.

@@ -29,6 +29,8 @@ type Sequence struct {
 	kv        backend.SeqID
 	feed      []int32  // what is computed before the first draw: the prompt, and what was answered before it gave way
 	pos       int      // tokens in KV, with what is under way
+	mask      []uint32 // of the next draw, if there is a constraint
+	masked    bool     // mask is that of the tokens so far
 	answer    []int32  // the tokens so far, if they may be held or computed again
 	next      [1]int32 // the last token, which isn't in KV yet unless it is under way
 	generated int
@@ -77,8 +79,12 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 	sampler.Prompt(r.Prompt)
 	// The caller may use its slices for something else.
 	r.Prompt, r.StopTokens = slices.Clone(r.Prompt), slices.Clone(r.StopTokens)
+	var mask []uint32
+	if r.Constraint != nil {
+		mask = make([]uint32, (s.vocab+31)/32)
+	}
 	return &Sequence{
-		s: s, req: r, feed: r.Prompt, sampler: sampler,
+		s: s, req: r, feed: r.Prompt, sampler: sampler, mask: mask,
 		timings: Timings{PromptTokens: len(r.Prompt)}, ready: make(chan struct{}, 1),
 	}, nil
 }
@@ -153,7 +159,7 @@ func (q *Sequence) draw() backend.Draw {
 	if q.generated+q.drawing < q.req.MinTokens {
 		banned = q.req.StopTokens
 	}
-	return q.sampler.Draw(nil, banned)
+	return q.sampler.Draw(q.mask, banned)
 }
 
 // room is the number of positions that a sequence can come to hold. The last

@@ -19,6 +19,11 @@ import (
 // tiny is a real model, though a random one.
 func tiny(t *testing.T, o scheduler.Options) *generate.Model {
 	t.Helper()
+	return tinyWith(t, generate.ModelOptions{Scheduler: o})
+}
+
+func tinyWith(t *testing.T, o generate.ModelOptions) *generate.Model {
+	t.Helper()
 	f, err := gguf.Open("../model/testdata/llama-gqa-tied.gguf")
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +36,8 @@ func tiny(t *testing.T, o scheduler.Options) *generate.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return generate.New(generate.ModelOptions{ID: "fake", Tokenizer: tok, Engine: e, Scheduler: o, Close: f.Close})
+	o.ID, o.Tokenizer, o.Engine, o.Close = "fake", tok, e, f.Close
+	return generate.New(o)
 }
 
 // send posts a body with a key, and reads the answer as JSON.

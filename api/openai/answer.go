@@ -144,10 +144,15 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 	if err != nil {
 		return nil, err
 	}
+	form, err := req.form(ctx, m, text)
+	if err != nil {
+		return nil, err
+	}
 	for _, ids := range prompts {
 		b.prompt += len(ids)
 		for i := range req.n {
 			g := req.generation(ids, i)
+			g.Form = form
 			if req.reads(m) {
 				g.Shown = m.MarkerTokens()
 			}

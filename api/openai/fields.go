@@ -22,7 +22,7 @@ const (
 const defaultCompletionTokens = 16
 
 // fields is the one list that both the decoder and the reference page use.
-var fields = slices.Concat(mainFields, samplingFields)
+var fields = slices.Concat(mainFields, samplingFields, constraintFields)
 
 var mainFields = []Field{
 	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
@@ -212,19 +212,6 @@ var mainFields = []Field{
 	{Name: "reasoning_effort", Chat: true, Type: "string", Range: "\"none\", \"minimal\", \"low\", \"medium\", \"high\" or \"xhigh\"",
 		Behaviour: "Sets what the model's chat template knows of reasoning_effort (minimal and none are low there, xhigh is high), enable_thinking and thinking (false for none), unless chat_template_kwargs does. A 400 if it knows none of them.",
 		decode:    (*request).decodeEffort},
-	{Name: "response_format", Chat: true, Type: "object", Range: "{\"type\": \"text\"}",
-		Behaviour: "Structured output (json_object, json_schema) is not supported yet.",
-		decode: func(_ *request, path string, raw json.RawMessage) *Error {
-			m, err := decodeMap(path, raw)
-			if err != nil {
-				return err
-			}
-			kind, err := decodeString(path+".type", m["type"])
-			if err == nil && kind != "text" {
-				err = unsupported(path, "%q of type %q is not supported yet: only \"text\" is", path, shorten(kind))
-			}
-			return err
-		}},
 	{Name: "priority", Chat: true, Completions: true, Type: "integer", Range: "-1000 to 1000", Default: "0",
 		Behaviour: "The lowest number is let in first, and others give way to it. Other than 0 only where the server's policy is priority.",
 		decode: func(r *request, path string, raw json.RawMessage) *Error {
@@ -290,16 +277,8 @@ var mainFields = []Field{
 	refused("audio", "answers are text"),
 	refused("prediction", "predicted outputs are not supported yet"),
 	refused("web_search_options", "the server doesn't search the web"),
-	refused("thinking_budget", "reasoning can't be cut short: use \"reasoning_effort\" or \"max_tokens\""),
 	refused("verbosity", "no served model has such a switch"),
 	refused("moderation", "answers are not moderated"),
-	refused("guided_json", "structured output is not supported yet"),
-	refused("guided_regex", "structured output is not supported yet"),
-	refused("guided_choice", "structured output is not supported yet"),
-	refused("guided_grammar", "structured output is not supported yet"),
-	refused("structured_outputs", "structured output is not supported yet"),
-	refused("json_schema", "structured output is not supported yet"),
-	refused("grammar", "structured output is not supported yet"),
 	refused("n_predict", "use \"max_tokens\""),
 	refused("prompt_logprobs", "only generated tokens get log-probabilities"),
 	refused("continue_final_message", "an answer is always a new message"),

@@ -41,6 +41,9 @@ type request struct {
 	legacyCalls bool   // there are functions instead
 	effort      string // reasoning_effort
 
+	constraint     *constraint
+	thinkingBudget int // 0: none
+
 	cacheSalt      string
 	priority       int
 	timeout        float64         // seconds; 0: none

@@ -97,6 +97,26 @@ func (d *Dialect) ReasoningEnd() string {
 	return d.reasoning.end[0]
 }
 
+// ReasoningBegin is the marker that opens reasoning; empty without reasoning.
+func (d *Dialect) ReasoningBegin() string {
+	if len(d.reasoning.begin) == 0 {
+		return ""
+	}
+	return d.reasoning.begin[0]
+}
+
+// Opening is the marker that frames of calls begin with; empty in formats where a call
+// looks like other text until its function is named.
+func (d *Dialect) Opening() string {
+	begin, opening := d.Frame("f").Begin, ""
+	for _, marker := range d.tools.begin {
+		if strings.HasPrefix(begin, marker) && len(marker) > len(opening) {
+			opening = marker
+		}
+	}
+	return opening
+}
+
 // Thinks reports whether an answer to prompt begins within reasoning that the
 // prompt has opened, as many templates do.
 func (d *Dialect) Thinks(prompt string) bool {

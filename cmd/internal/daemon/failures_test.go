@@ -390,7 +390,12 @@ runtime: {scheduler: {max_queue: 6}, %s}
 		t.Errorf("statuses %v", got)
 	}
 	eventually(t, base, `inferflux_rejected_total{model="m",reason="queue_full"}`, fmt.Sprint(got[http.StatusTooManyRequests]))
-	for _, name := range []string{"running_sequences", "kv_reserved_tokens", "kv_used_tokens", "queue_length"} {
+	eventually(t, base, `inferflux_running_sequences{model="m"}`, "0")
+	// What is left is held for requests that begin alike.
+	if status, body, err := post(t.Context(), base+"/v1/admin/cache/clear", map[string]any{}); status != http.StatusOK || err != nil {
+		t.Errorf("clear the cache: %d %s, %v", status, body, err)
+	}
+	for _, name := range []string{"kv_reserved_tokens", "kv_used_tokens", "queue_length"} {
 		eventually(t, base, "inferflux_"+name+`{model="m"}`, "0")
 	}
 	stop()
