@@ -17,6 +17,24 @@ const pageHead = `<!-- Made by go generate ./grammar from the table that the com
 A constraint is compiled to an automaton; at each step only the tokens that it allows can be drawn. Nothing is accepted that the constraint
 forbids: what can't be enforced is refused, with the keyword and its JSON pointer.
 
+## Asking for it
+
+In /v1/chat/completions and /v1/completions, one of
+
+| field | the answer is |
+|---|---|
+| ` + "`response_format: {\"type\": \"json_schema\", \"json_schema\": {\"schema\": …}}`" + ` | JSON that the schema accepts, ` + "`strict`" + ` or not |
+| ` + "`response_format: {\"type\": \"json_object\"}`" + ` | a JSON object |
+| ` + "`guided_json`, `json_schema`" + ` | JSON that the schema accepts |
+| ` + "`guided_regex`" + ` | a match of the expression, as a whole |
+| ` + "`guided_choice`" + ` | one of the texts |
+| ` + "`guided_grammar`, `grammar`" + ` | a sentence of the grammar, in GBNF or Lark's notation |
+| ` + "`structured_outputs: {json, regex, choice, grammar or json_object}`" + ` | the same |
+
+It holds for every engine with ` + "`supports_structured_output`" + `, streamed or not, for each of ` + "`n`" + ` answers, with seeds, penalties, log-probabilities, stop strings and
+in company. A model that reasons does so first, in any words (` + "`thinking_budget`" + ` bounds it); the answer after that has the form. ` + "`max_tokens`" + ` may cut a document short:
+then ` + "`finish_reason`" + ` is ` + "`length`" + `. Calls of [functions](Tools.md) have their own forms, and can't be combined with these.
+
 ## How JSON is written
 
 - Properties come in the order of the schema, then those that are only required, then the others. ` + "`allOf`" + ` joins the orders.
