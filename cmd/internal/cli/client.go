@@ -97,6 +97,9 @@ func (c *client) do(ctx context.Context, method, path string, body any, accept .
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+		// Not sent; it lets a request be sent again whose kept connection the server was
+		// just closing, as some do after a number of requests.
+		req.Header["Idempotency-Key"] = nil
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
