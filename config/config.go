@@ -151,7 +151,7 @@ type Scheduler struct {
 	PrefillChunk int `key:"prefill_chunk" default:"0" range:"0..65536"`
 	// Who is let in next when there is room. fcfs goes by arrival, priority by the field "priority" of requests (the lowest number first; running requests give way to better ones), longest_prefix by how much of a prompt the cache holds. Under each, who waits moves up.
 	Policy string `key:"policy" default:"fcfs" enum:"fcfs,priority,longest_prefix"`
-	// How long a step may take in which prompts are computed beside running answers: the most that those are delayed by somebody else's prompt. 0 means twice as long as a step without prompts, but 10ms at least.
+	// How long a step may take in which prompts are computed beside running answers: the most that those are delayed by somebody else's prompt. 0 means 2.4 times as long as a step without prompts, but 10ms at least.
 	TargetLatency time.Duration `key:"target_latency" default:"0s" range:"0s..1m"`
 	// The largest number of requests of one API key that are computed together. 0 means max_running.
 	KeyRunning int `key:"max_running_per_key" default:"0" range:"0..4096"`

@@ -48,7 +48,7 @@ type Options struct {
 	// that wait; 0: no limit but that of all.
 	ClientRunning, ClientQueue int
 	// TargetLatency is how long a step may take in which prompts are computed beside
-	// generating sequences; it sets how much of the prompts is. 0: twice as long as a
+	// generating sequences; it sets how much of the prompts is. 0: 2.4 times as long as a
 	// step without prompts, but 10 ms at least. A step computes 16 tokens of prompts in
 	// any case.
 	TargetLatency time.Duration

@@ -12,7 +12,7 @@ const (
 	leastPrefill  = 16                    // tokens of prompts in any step
 	firstPrefill  = 64                    // while nothing is known
 	leastTarget   = 10 * time.Millisecond // what a step may take if nothing else is said
-	targetDecodes = 2                     // or so many times one without prompts
+	targetDecodes = 2.4                   // or so many times one without prompts
 )
 
 // add takes note of a step. What was measured last counts for a quarter.
