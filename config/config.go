@@ -169,6 +169,20 @@ type KV struct {
 	PrefixTokens int `key:"prefix_tokens" default:"0" range:"0..1000000000"`
 	// Whether requests use only what others with the same API key left. Between strangers, the time to the first token tells who asked what before.
 	PrefixPerKey bool `key:"prefix_per_key" default:"false"`
+	// How much of the machine's memory may hold what gave way in the KV cache, for all models together. 0 means none, or 1GiB in front of a disk. It is taken as it is needed.
+	HostMemory Size `key:"host_memory" default:"0" range:"0..1024TiB"`
+	// What gave way is kept on a disk too, and found again after a restart.
+	Disk KVDisk `key:"disk"`
+}
+
+// KVDisk is the section "runtime.kv.disk".
+type KVDisk struct {
+	// The folder, such as /var/cache/inferflux/kv, for this server alone. Empty means none.
+	Path string `key:"path"`
+	// The most that the folder may hold.
+	Limit Size `key:"limit" default:"16GiB" range:"1MiB..1024TiB"`
+	// A file with a key of 32 bytes, in hex or base64, by which the folder's files are encrypted. Empty means that they aren't.
+	KeyFile string `key:"key_file"`
 }
 
 // Logging is the section "logging".

@@ -70,23 +70,32 @@ func (s *Scheduler) letIn(q *Sequence, kv backend.SeqID, cached int) {
 	}
 }
 
-// reserve makes the sequence of a request, with as much of its prompt as is held.
+// reserve makes the sequence of a request, with as much of its prompt as is held or stored.
 func (s *Scheduler) reserve(q *Sequence) (kv backend.SeqID, cached int, err error) {
-	for {
+	if kv, n, ok := s.hydrate(q, s.heldOf(q)); ok {
+		return kv, n, nil
+	}
+	kv, err = s.evicting(q, s.heldOf(q), func() (kv backend.SeqID, err error) {
 		src, n := s.lookup(q)
-		if n > 0 {
-			kv, err = s.kv.Fork(src, n, q.room())
-		} else {
-			kv, err = s.kv.Reserve(q.room())
+		if cached = n; n > 0 {
+			return s.kv.Fork(src, n, q.room())
 		}
-		if !errors.Is(err, backend.ErrKVFull) || !s.mayFit(q, n) {
-			return kv, n, err
+		return s.kv.Reserve(q.room())
+	})
+	return kv, cached, err
+}
+
+// evicting gives up what is held, piece by piece, until there is room for a sequence.
+func (s *Scheduler) evicting(q *Sequence, cached int, reserve func() (backend.SeqID, error)) (backend.SeqID, error) {
+	for {
+		kv, err := reserve()
+		if !errors.Is(err, backend.ErrKVFull) || !s.mayFit(q, cached) {
+			return kv, err
 		}
-		// What is held gives way.
 		if ok, e := s.held.Evict(); e != nil {
-			return 0, 0, fmt.Errorf("%w: %w", backend.ErrEngineFailed, e)
+			return 0, fmt.Errorf("%w: %w", backend.ErrEngineFailed, e)
 		} else if !ok {
-			return 0, 0, err
+			return 0, err
 		}
 	}
 }

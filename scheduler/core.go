@@ -50,6 +50,7 @@ type Scheduler struct {
 	prefills bool        // an engine that can't mix got prompts last time
 	waited   time.Time   // when the last batch was waited for
 	pace     pace
+	exported int64 // the most bytes that a position takes when it is exported
 	broken   error // the engine can't be used any more
 }
 
@@ -63,7 +64,9 @@ type Totals struct {
 	Requests, Rejected, Finished, Cancelled, Failed uint64
 	Preempted                                       uint64
 	PromptTokens, GeneratedTokens, Steps            uint64 // PromptTokens: those computed
-	CachedTokens                                    uint64 // of prompts, those that were held
+	CachedTokens                                    uint64 // of prompts, those that were held or stored
+	HydratedTokens                                  uint64 // of those, the ones that were stored
+	Stashed                                         uint64 // sequences that were stored
 }
 
 // Stats is a snapshot.
@@ -97,9 +100,13 @@ func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Schedul
 		s.batches[i].draws = make([]backend.Draw, s.opts.MaxRunning)
 	}
 	if caps.KVPrefixCopy && s.opts.PrefixTokens >= 0 {
-		s.held = prefix.New(prefix.Options{KV: s.kv, Limit: s.opts.PrefixTokens})
+		s.held = prefix.New(prefix.Options{KV: s.kv, Limit: s.opts.PrefixTokens, Evicted: s.stash})
+	}
+	if !caps.KVExport {
+		s.opts.Store = nil
 	}
 	s.usage = s.kv.Usage()
+	s.exported = 4 * int64(s.usage.BytesPerToken) // float32 of what may be 8 bits
 	s.context = min(s.context, s.usage.Capacity)
 	return s
 }

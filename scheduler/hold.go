@@ -28,6 +28,14 @@ func (s *Scheduler) lookup(q *Sequence) (backend.SeqID, int) {
 	return s.held.Lookup(q.req.Tenant, all)
 }
 
+// heldOf is how many tokens are held of what a request needs.
+func (s *Scheduler) heldOf(q *Sequence) int {
+	if s.held == nil {
+		return 0
+	}
+	return s.held.Held(q.req.Tenant, q.feed[:len(q.feed)-1])
+}
+
 // awaits reports whether a running request is just computing a beginning of the prompt
 // that is longer than what is held, by a page at least.
 func (s *Scheduler) awaits(q *Sequence) bool {
@@ -103,10 +111,13 @@ func (s *Scheduler) release(q *Sequence, good bool) error {
 	return s.held.Insert(q.req.Tenant, tokens, q.kv)
 }
 
-// letGo gives up all that is held, at the end.
+// letGo gives up all that is held, at the end. What can be is stored for the next start.
 func (s *Scheduler) letGo() {
 	if s.held == nil || s.broken != nil {
 		return
+	}
+	for e, seq := range s.held.All {
+		s.stash(e, seq)
 	}
 	_, err := s.held.Clear(true, "")
 	usage := s.kv.Usage()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/kvstore"
 )
 
 // Policy is the order in which requests are let in.
@@ -56,6 +57,11 @@ type Options struct {
 	// that begin like them; 0: what there is memory for that nobody else needs;
 	// negative: none. Engines without KVPrefixCopy hold none.
 	PrefixTokens int
+	// Store, if set, gets what is held and has to go, and is asked for what isn't held, on
+	// engines with KVExport. StoreModel says whose sequences are alike: the model, its
+	// file and the number format of its KV.
+	Store      *kvstore.Store
+	StoreModel string
 	// Observer is told what happens; default nobody.
 	Observer Observer
 }

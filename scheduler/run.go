@@ -161,6 +161,9 @@ func (s *Scheduler) report(b *batch) {
 	s.mu.Lock()
 	s.usage = usage
 	s.pace.add(b.step)
+	if s.opts.Store != nil && b.step.PrefillTokens >= leastPrefill && b.step.DecodeTokens == 0 {
+		s.opts.Store.ObservePrefill(s.opts.StoreModel, b.step.PrefillTokens, b.step.Duration)
+	}
 	s.totals.Steps++
 	s.totals.PromptTokens += uint64(b.step.PrefillTokens)
 	s.mu.Unlock()

@@ -50,6 +50,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("set up the backends: %w", err)
 	}
+	store, err := openStore(c.Runtime.KV, log)
+	if err != nil {
+		return err
+	}
 	models := generate.NewModels()
 	metrics := server.NewMetrics(models)
 	var keys []string
@@ -80,7 +84,7 @@ func Run(ctx context.Context, o Options) error {
 	// Loading goes on while running answers are drained; Close ends it.
 	loading, stopLoading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoading()
-	l := &loader{Options: o, manager: manager, metrics: metrics}
+	l := &loader{Options: o, manager: manager, metrics: metrics, store: store}
 	failures := newFailures(len(c.Models), stop)
 	for _, m := range c.Models {
 		err := models.Add(loading, m.ID, m.Aliases, func(ctx context.Context) (*generate.Model, error) {
@@ -101,6 +105,14 @@ func Run(ctx context.Context, o Options) error {
 	stopLoading()
 	if err := models.Close(closing); err != nil {
 		log.Warn("what still ran was cut", "error", err)
+	}
+	if store != nil {
+		// What was still held is being written.
+		saving, cancel := context.WithTimeout(context.Background(), savingTime)
+		defer cancel()
+		if err := store.Close(saving); err != nil {
+			log.Warn("not all of the KV cache was saved", "error", err)
+		}
 	}
 	var fatal *loadError
 	if errors.As(context.Cause(ctx), &fatal) {

@@ -13,6 +13,7 @@ import (
 	_ "github.com/inferflux/inferflux/checkpoint/huggingface" // registers the format
 	"github.com/inferflux/inferflux/config"
 	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/kvstore"
 	"github.com/inferflux/inferflux/scheduler"
 	"github.com/inferflux/inferflux/server"
 	"github.com/inferflux/inferflux/tokenizer"
@@ -20,6 +21,7 @@ import (
 
 // loader makes served models out of configured ones.
 type loader struct {
+	store *kvstore.Store // nil: none
 	Options
 	manager *backend.Manager
 	metrics *server.Metrics
@@ -90,7 +92,8 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 	return generate.New(generate.ModelOptions{
 		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
 		Engine: e, Choice: choice, Close: c.Close,
-		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID)),
+		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID), l.store,
+			fmt.Sprintf("%s %s %s", c.Fingerprint(), choice.Backend, m.KVType)),
 	}), nil
 }
 
@@ -124,7 +127,7 @@ func (l *loader) report(model, phase string, done, total int64) {
 	}
 }
 
-func schedulerOptions(c config.Scheduler, kv config.KV, o scheduler.Observer) scheduler.Options {
+func schedulerOptions(c config.Scheduler, kv config.KV, o scheduler.Observer, store *kvstore.Store, storeModel string) scheduler.Options {
 	queue := c.MaxQueue
 	if queue == 0 {
 		queue = -1 // the scheduler's 0 means its default
@@ -136,7 +139,7 @@ func schedulerOptions(c config.Scheduler, kv config.KV, o scheduler.Observer) sc
 	return scheduler.Options{
 		Policy: scheduler.Policy(c.Policy), TargetLatency: c.TargetLatency, ClientRunning: c.KeyRunning, ClientQueue: c.KeyQueue,
 		PrefixTokens: prefix, MaxRunning: c.MaxRunning, MaxQueue: queue, BatchTokens: c.BatchTokens, PrefillChunk: c.PrefillChunk,
-		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o,
+		DefaultMaxTokens: c.DefaultMaxTokens, Observer: o, Store: store, StoreModel: storeModel,
 	}
 }
 
