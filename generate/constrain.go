@@ -1,10 +1,11 @@
 package generate
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"math/bits"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,11 +26,12 @@ type grammars struct {
 
 	mu    sync.Mutex
 	made  map[string]*grammar.Compiled
-	order []string // of their use, the last at the end
+	order []string             // of their use, the last at the end
+	over  map[string][][]int32 // see overruns
 }
 
 func newGrammars(t *tokenizer.Tokenizer) *grammars {
-	return &grammars{made: map[string]*grammar.Compiled{}, vocabulary: sync.OnceValues(func() (*grammar.Vocabulary, error) {
+	return &grammars{made: map[string]*grammar.Compiled{}, over: map[string][][]int32{}, vocabulary: sync.OnceValues(func() (*grammar.Vocabulary, error) {
 		pieces := make([][]byte, t.VocabSize())
 		var control []int32
 		for id := range int32(len(pieces)) {
@@ -45,7 +47,7 @@ func newGrammars(t *tokenizer.Tokenizer) *grammars {
 // The errors are those of [grammar.Compile].
 func (m *Model) Compile(ctx context.Context, spec grammar.Spec) (*grammar.Compiled, error) {
 	g := m.grammars
-	key := string(spec.Kind) + "\x00" + spec.Source + "\x00" + strings.Join(spec.Choices, "\x00")
+	key := fmt.Sprintf("%q %q %q", spec.Kind, spec.Source, spec.Choices) // no two specs have the same
 	g.mu.Lock()
 	c := g.made[key]
 	g.use(key, c)
@@ -85,6 +87,34 @@ func (g *grammars) use(key string, c *grammar.Compiled) {
 		delete(g.made, g.order[0])
 		g.order = g.order[1:]
 	}
+}
+
+// overruns are, for each n, the tokens that complete a marker of which n bytes have been
+// written, and go on after it: what they would say there, no form could hold them to.
+func (m *Model) overruns(marker string) [][]int32 {
+	g := m.grammars
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if all := g.over[marker]; all != nil {
+		return all
+	}
+	all := make([][]int32, len(marker))
+	for id := range int32(m.o.Tokenizer.VocabSize()) {
+		piece := m.spelling(id)
+		if i := bytes.Index(piece, []byte(marker)); i >= 0 && i+len(marker) < len(piece) {
+			all[0] = append(all[0], id)
+		}
+		for n := 1; n < len(marker); n++ {
+			if rest := marker[n:]; len(piece) > len(rest) && string(piece[:len(rest)]) == rest {
+				all[n] = append(all[n], id)
+			}
+		}
+	}
+	if len(g.over) >= compiledKept {
+		clear(g.over)
+	}
+	g.over[marker] = all
+	return all
 }
 
 // fill sets the bits of n tokens.

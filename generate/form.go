@@ -169,6 +169,9 @@ func (s *formState) Mask(dst []uint32) (int, error) {
 	p := s.at
 	if p.free {
 		fill(dst, s.m.o.Tokenizer.VocabSize())
+		if p.marker != "" && !p.ends && !p.next.free {
+			s.withinMarker(dst)
+		}
 	}
 	if s.in != nil {
 		if _, err := s.in.Mask(dst); err != nil {
@@ -193,6 +196,18 @@ func (s *formState) Mask(dst []uint32) (int, error) {
 	return count(dst), nil
 }
 
+// withinMarker forbids the tokens that would run past the marker.
+func (s *formState) withinMarker(dst []uint32) {
+	for n, tokens := range s.m.overruns(s.at.marker) {
+		if n > 0 && !bytes.HasSuffix(s.text, []byte(s.at.marker[:n])) {
+			continue
+		}
+		for _, id := range tokens {
+			dst[id/32] &^= 1 << (id % 32)
+		}
+	}
+}
+
 // ends allows the tokens that end the answer, or forbids them.
 func (s *formState) ends(dst []uint32, may bool) {
 	for _, id := range s.m.o.Tokenizer.EndOfGeneration() {
@@ -215,39 +230,46 @@ func (s *formState) Accept(token int32) error {
 		s.over = true // the mask has seen to it that it may
 		return nil
 	}
-	// A text that is being written, or the one aside.
+	// Texts that are being written, beside which the place's own text may go on.
 	var on []choice
 	for _, c := range s.left {
 		if c.tokens[0] == token {
 			on = append(on, choice{c.tokens[1:], c.next})
 		}
 	}
-	switch {
-	case len(on) > 0:
-		for _, c := range on {
-			if len(c.tokens) == 0 {
-				s.enter(c.next, "")
-				return nil
-			}
-		}
-		s.left, s.in, s.at = on, nil, &place{}
-		return nil
-	case p.free:
-		s.left = nil
-		s.read(token)
-		return nil
-	case s.in != nil:
-		s.left = nil
+	alive := p.free
+	if s.in != nil {
 		ended := s.in.AcceptsEnd()
 		err := s.in.Accept(token)
-		if err != nil && ended {
+		switch {
+		case err == nil:
+			alive = true
+		case len(on) > 0:
+		case ended:
 			// It goes on after the grammar's text.
 			s.enter(p.next, "")
 			return s.Accept(token)
+		default:
+			return err
 		}
-		return err
 	}
-	return fmt.Errorf("token %d is not one of those that the form of the answer allows", token)
+	for _, c := range on {
+		if len(c.tokens) == 0 {
+			s.enter(c.next, "")
+			return nil
+		}
+	}
+	s.left = on
+	switch {
+	case p.free:
+		s.read(token)
+	case alive:
+	case len(on) > 0:
+		s.in, s.at = nil, &place{}
+	default:
+		return fmt.Errorf("token %d is not one of those that the form of the answer allows", token)
+	}
+	return nil
 }
 
 // read takes a token of free text.
