@@ -24,7 +24,7 @@ MODELS = {
                                                    "mlp_only_layers": [0]}),
     "mixtral": dict(cls="Mixtral", arch="llama", permute=True, config={**GQA, "intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
     # Norms of all heads of q and k together; weights that don't sum to 1.
-    "olmoe": dict(cls="Olmoe", arch="olmoe", config={**GQA, "intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": False}),
+    "olmoe": dict(cls="Olmoe", arch="olmoe", config={**GQA, "num_key_value_heads": 4, "intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": False}),
 }
 
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
