@@ -53,7 +53,8 @@ type decoder struct {
 	act    nn.Activation
 	layers []decoderLayer
 
-	mixture mixture // of the sparse layers
+	mixture mixture  // of the sparse layers
+	unused  []string // patterns of tensors that are of no use
 
 	eps       float32
 	layerNorm bool    // norms subtract the mean
@@ -224,6 +225,7 @@ func (d *decoder) Bind(w *Weights) Model {
 	c, n := d.config, &d.names
 	// Rotary frequencies that older converters left in, computed here.
 	w.Ignore("blk.*.attn_rot_embd", "model.layers.*.self_attn.rotary_emb.inv_freq")
+	w.Ignore(d.unused...)
 	m := &transformer{config: c, embeddingScale: d.embeddingScale, logitScale: d.logitScale, logitCap: d.logitCap, layers: make([]nn.Layer, c.Layers)}
 	m.embedding = w.Embedding(c.Hidden, Part{nameEmbedding, c.Vocab})
 	m.norm = d.norm(w, n.outputNorm)

@@ -1,6 +1,9 @@
 package model
 
-import "github.com/inferflux/inferflux/nn"
+import (
+	"github.com/inferflux/inferflux/checkpoint"
+	"github.com/inferflux/inferflux/nn"
+)
 
 // maxExperts bounds the experts of a layer.
 const maxExperts = 1 << 12
@@ -16,6 +19,12 @@ type mixture struct {
 	ffn            int // of an expert
 	scoring        nn.Scoring
 	normalize      bool
+	scale          float32 // of the experts' weights; 0 means 1
+	correction     Name    // of the scores; empty: none
+
+	// Of the expert that all rows have; without rows there is none.
+	sharedGate, sharedUp, sharedDown Name
+	sharedFFN                        int
 }
 
 // expertNames are the names of an expert's matrix: stacked in GGUF files and in folders made
@@ -51,16 +60,37 @@ func (d *decoder) readMixture(p *Params, names mixture, experts Key, ffn int, sp
 	}
 }
 
+// countKey is what the number of experts is called: k, or, as transformers writes it for
+// some classes, num_local_experts. def is the class's default.
+func countKey(p *Params, k Key, def int) Key {
+	if p.Format() == checkpoint.HuggingFace && p.Has(keyExperts) {
+		return keyExperts
+	}
+	p.Default(k, def)
+	return k
+}
+
 // bind asks for the present layer's weights.
 func (m *mixture) bind(w *Weights, hidden int, act nn.Activation) *nn.MixtureOfExperts {
 	gate, up, down := m.gate, m.up, m.down
 	gate.Rows, up.Rows, down.Rows = m.ffn, m.ffn, hidden
-	return &nn.MixtureOfExperts{
+	made := &nn.MixtureOfExperts{
 		Router: w.Linear(hidden, Part{m.router, m.count}),
 		Experts: nn.Experts{
-			Count: m.count, Used: m.used, Act: act, Scoring: m.scoring, Normalize: m.normalize,
+			Count: m.count, Used: m.used, Act: act, Scoring: m.scoring, Normalize: m.normalize, Scale: m.scale,
 			Up:   w.Experts(m.count, hidden, gate, up),
 			Down: w.Experts(m.count, m.ffn, down),
 		},
 	}
+	if m.correction != (Name{}) {
+		made.Experts.Correction = w.Vector(Part{m.correction, m.count})
+	}
+	if m.sharedFFN > 0 {
+		made.Shared = &nn.MLP{
+			Gated: true, Act: act,
+			Up:   w.Linear(hidden, Part{m.sharedGate, m.sharedFFN}, Part{m.sharedUp, m.sharedFFN}),
+			Down: w.Linear(m.sharedFFN, Part{m.sharedDown, hidden}),
+		}
+	}
+	return made
 }

@@ -21,7 +21,7 @@ func defineOLMoE(p *Params) Definition {
 	if clip := (Key{"%s.attention.clamp_kqv", "clip_qkv"}); p.Has(clip) {
 		p.Fail("%s is set: queries, keys and values can't be clipped", p.name(clip))
 	}
-	d.readMixture(p, mixtureNames(), countKey(p, 64), d.ffn, everyLayer)
+	d.readMixture(p, mixtureNames(), countKey(p, keyNumExperts, 64), d.ffn, everyLayer)
 	d.mixture.normalize = p.BoolOr(keyNormTopK, false)
 	return d
 }

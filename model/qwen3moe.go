@@ -22,16 +22,6 @@ var (
 	keyDenseList  = Key{"", "mlp_only_layers"}
 )
 
-// countKey is what the number of experts is called: the classes of some models write it
-// under either name. def is the class's default.
-func countKey(p *Params, def int) Key {
-	if p.Format() == checkpoint.HuggingFace && p.Has(keyExperts) {
-		return keyExperts
-	}
-	p.Default(keyNumExperts, def)
-	return keyNumExperts
-}
-
 // defineQwen3MoE is Qwen3's mixtures of experts (arXiv:2505.09388): Qwen3, with a softmax
 // over all experts, whose chosen weights sum to 1. GGUF files, which don't say so, are
 // only of such models.
@@ -45,7 +35,7 @@ func defineQwen3MoE(p *Params) Definition {
 	p.Default(keyExpertsUsed, 8)
 	p.Default(keyExpertFFN, 768)
 	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
-	d.readMixture(p, mixtureNames(), countKey(p, 128), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
+	d.readMixture(p, mixtureNames(), countKey(p, keyNumExperts, 128), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
 		return (layer+1)%step == 0 && !slices.Contains(dense, layer)
 	})
 	d.mixture.normalize = p.BoolOr(keyNormTopK, p.Format() == checkpoint.GGUF)
