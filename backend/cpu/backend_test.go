@@ -42,4 +42,9 @@ func TestContract(t *testing.T) {
 				backend.LoadOptions{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048})
 		})
 	}
+	// Experts whose weights are integers.
+	t.Run("mlx/qwen3moe", func(t *testing.T) {
+		testContract(t, func(t testing.TB) checkpoint.Checkpoint { return modeltest.Open(t, "mlx/qwen3moe") },
+			backend.LoadOptions{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048})
+	})
 }
