@@ -53,6 +53,9 @@ type decoder struct {
 	act    nn.Activation
 	layers []decoderLayer
 
+	mixture mixture  // of the sparse layers
+	unused  []string // patterns of tensors that are of no use
+
 	eps       float32
 	layerNorm bool    // norms subtract the mean
 	normShift float32 // is added to stored norms' weights
@@ -72,6 +75,7 @@ type decoder struct {
 type decoderLayer struct {
 	window int      // positions that a query sees; 0: all
 	rope   *nn.Rope // nil: positions aren't encoded
+	sparse bool     // the MLP is a mixture of experts
 }
 
 // tying says whether the output layer is the embedding.
@@ -94,6 +98,14 @@ const (
 
 // newDecoder reads the shape of a model. Scores are scaled by 1/√(head dimension).
 func newDecoder(p *Params) *decoder {
+	if n := p.IntOr(keyExperts, 0, 0, maxExperts); n > 0 {
+		p.Fail("%s is %d: this architecture has no mixtures of experts", p.name(keyExperts), n)
+	}
+	return readDecoder(p)
+}
+
+// readDecoder is newDecoder for an architecture that may have mixtures of experts.
+func readDecoder(p *Params) *decoder {
 	d := &decoder{
 		names: llamaNames,
 		config: Config{
@@ -121,9 +133,6 @@ func newDecoder(p *Params) *decoder {
 	}
 	if v := p.IntOr(keyValueDim, c.HeadDim, 1, maxHeadDim); v != c.HeadDim {
 		p.Fail("%s is %d, expected %d, as for keys", p.name(keyValueDim), v, c.HeadDim)
-	}
-	if n := p.IntOr(keyExperts, 0, 0, maxHeads); n > 0 {
-		p.Fail("%s is %d: mixtures of experts are not supported", p.name(keyExperts), n)
 	}
 	if p.Format() == checkpoint.HuggingFace {
 		d.tied = readTying(p)
@@ -216,6 +225,7 @@ func (d *decoder) Bind(w *Weights) Model {
 	c, n := d.config, &d.names
 	// Rotary frequencies that older converters left in, computed here.
 	w.Ignore("blk.*.attn_rot_embd", "model.layers.*.self_attn.rotary_emb.inv_freq")
+	w.Ignore(d.unused...)
 	m := &transformer{config: c, embeddingScale: d.embeddingScale, logitScale: d.logitScale, logitCap: d.logitCap, layers: make([]nn.Layer, c.Layers)}
 	m.embedding = w.Embedding(c.Hidden, Part{nameEmbedding, c.Vocab})
 	m.norm = d.norm(w, n.outputNorm)
@@ -238,10 +248,14 @@ func (d *decoder) Bind(w *Weights) Model {
 			Attention:     d.attention(w, i),
 			AttentionPost: d.norm(w, n.attnPost),
 			MLPNorm:       d.norm(w, n.mlpNorm),
-			MLP:           d.mlp(w),
 			MLPPost:       d.norm(w, n.mlpPost),
 			Residual:      d.residualScale,
 			Parallel:      d.parallel,
+		}
+		if d.layers[i].sparse {
+			l.Mixture = d.mixture.bind(w, c.Hidden, d.act)
+		} else {
+			l.MLP = d.mlp(w)
 		}
 		if r := d.layers[i].rope; r != nil {
 			if ropes[r] == nil {

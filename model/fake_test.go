@@ -133,6 +133,18 @@ func (r *recorder) Linear(parts ...tensor.Tensor) (nn.Weight, error) {
 	return r.add(out, parts[0].Cols())
 }
 
+func (r *recorder) Experts(parts [][]tensor.Tensor) (nn.Weight, error) {
+	w, err := r.Linear(parts[0]...)
+	for _, p := range parts[1:] {
+		rows := 0
+		for _, t := range p {
+			rows += t.Rows()
+		}
+		must(rows == w.Out, "experts of %d and %d rows", w.Out, rows)
+	}
+	return w, err
+}
+
 func (r *recorder) Embedding(t tensor.Tensor) (nn.Weight, error) { return r.add(t.Rows(), t.Cols()) }
 
 func (r *recorder) Vector(parts ...tensor.Tensor) (nn.Weight, error) {
@@ -207,6 +219,13 @@ func (o ops) Scale(x nn.Tensor, s float32) nn.Tensor {
 
 func (o ops) Gated(x nn.Tensor, act nn.Activation) nn.Tensor {
 	x.Cols /= 2
+	return x
+}
+
+func (o ops) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
+	must(logits.Cols == m.Count && x.Cols == m.Up.In && m.Up.Out == 2*m.Down.In, "experts %+v of %v by %v", m, x, logits)
+	o.note("experts %+v", *m)
+	x.Cols = m.Down.Out
 	return x
 }
 

@@ -219,7 +219,7 @@ func TestArchitecture(t *testing.T) {
 	}
 	for _, c := range []struct{ format, name, nearest string }{
 		{"gguf", "qwen2moe", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
-		{"hf", "Qwen3MoeForCausalLM", "Qwen3ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixtralForCausalLM", "MistralForCausalLM"},
+		{"hf", "Qwen2MoeForCausalLM", "Qwen2ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixForCausalLM", "MixtralForCausalLM"},
 	} {
 		f := tinyGGUF()
 		f.meta["general.architecture"] = c.name
@@ -281,7 +281,7 @@ func TestHyperParameters(t *testing.T) {
 		{"llama.rope.dimension_count", 64, "llama.rope.dimension_count is 64"},
 		{"llama.rope.scaling.type", "longrope", `llama.rope.scaling.type is "longrope"`},
 		{"llama.rope.scaling.factor", 0.0, "llama.rope.scaling.factor is 0"},
-		{"llama.expert_count", 8, "mixtures of experts are not supported"},
+		{"llama.expert_count", 8, "llama.expert_used_count is missing"},
 	} {
 		f := tinyGGUF()
 		if f.meta[c.key] = c.value; c.value == nil {

@@ -31,6 +31,13 @@ type Part struct {
 	Rows int
 }
 
+// ExpertPart is Part for experts: the names of the tensor that has all of them, and of
+// each one's, if there are such.
+type ExpertPart struct {
+	Stacked, Each Name
+	Rows          int
+}
+
 // Weights gives an architecture its tensors by name, checks their shapes, and
 // has the backend's Loader make weights of them. It remembers everything that
 // is missing or misshapen.
@@ -57,6 +64,35 @@ func (w *Weights) Linear(in int, parts ...Part) nn.Weight {
 		return nn.Weight{}
 	}
 	return w.made(w.l.Linear(ts...))
+}
+
+// Experts is one weight of a matrix [sum of the parts' rows, in] for each of count experts.
+// A part is stored for all of them together, [count, rows, in], under its name as a
+// tensor of stacked experts, or for each on its own, with "%e" in its name for the
+// expert.
+func (w *Weights) Experts(count, in int, parts ...ExpertPart) nn.Weight {
+	experts := make([][]tensor.Tensor, count)
+	ok := true
+	for _, p := range parts {
+		if w.Has(p.Stacked) || p.Each == (Name{}) || p.Each.in(w.c.Format(), w.layer) == "" {
+			t, found := w.tensor(p.Stacked.in(w.c.Format(), w.layer), count, p.Rows, in)
+			ok = ok && found
+			for e := 0; ok && e < count; e++ {
+				experts[e] = append(experts[e], t.Index(e))
+			}
+			continue
+		}
+		for e := range count {
+			name := strings.Replace(p.Each.in(w.c.Format(), w.layer), "%e", fmt.Sprint(e), 1)
+			t, found := w.tensor(name, p.Rows, in)
+			ok = ok && found
+			experts[e] = append(experts[e], t)
+		}
+	}
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	return w.made(w.l.Experts(experts))
 }
 
 // Bias is the vector that goes with Linear of the same parts, or the zero
@@ -158,27 +194,31 @@ func (w *Weights) tensors(in int, parts []Part) ([]tensor.Tensor, bool) {
 	ok := true
 	var ts []tensor.Tensor
 	for _, p := range parts {
-		name := p.Name.in(w.c.Format(), w.layer)
-		w.used[name] = true
-		t, found := w.c.Tensor(name)
 		want := []int{p.Rows, in}
 		if in == 0 {
 			want = want[:1]
 		}
-		switch {
-		case !found:
-			w.errs = append(w.errs, fmt.Errorf("%s %v is missing", name, want))
-		case !slices.Equal(t.Shape, want):
-			w.errs = append(w.errs, fmt.Errorf("%s has the shape %v, expected %v", name, t.Shape, want))
-		case !t.CanDequantize():
-			w.errs = append(w.errs, fmt.Errorf("%s is stored as %s, which can't be read", name, t.Encoding()))
-		default:
-			ts = append(ts, t)
-			continue
-		}
-		ok = false
+		t, found := w.tensor(p.Name.in(w.c.Format(), w.layer), want...)
+		ts, ok = append(ts, t), ok && found
 	}
 	return ts, ok
+}
+
+// tensor finds a tensor and checks its shape.
+func (w *Weights) tensor(name string, want ...int) (tensor.Tensor, bool) {
+	w.used[name] = true
+	t, found := w.c.Tensor(name)
+	switch {
+	case !found:
+		w.errs = append(w.errs, fmt.Errorf("%s %v is missing", name, want))
+	case !slices.Equal(t.Shape, want):
+		w.errs = append(w.errs, fmt.Errorf("%s has the shape %v, expected %v", name, t.Shape, want))
+	case !t.CanDequantize():
+		w.errs = append(w.errs, fmt.Errorf("%s is stored as %s, which can't be read", name, t.Encoding()))
+	default:
+		return t, true
+	}
+	return t, false
 }
 
 // made keeps the loader's first error; after it nothing more is loaded.

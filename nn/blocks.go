@@ -95,8 +95,9 @@ type Layer struct {
 	AttentionPost Norm // of what attention adds
 	MLPNorm       Norm // of what the MLP reads
 	MLP           MLP
-	MLPPost       Norm    // of what the MLP adds
-	Residual      float32 // multiplies what either adds; 0 means 1
+	Mixture       *MixtureOfExperts // takes the place of MLP; nil: there is none
+	MLPPost       Norm              // of what the MLP adds
+	Residual      float32           // multiplies what either adds; 0 means 1
 	// Parallel: attention and the MLP read the same, AttentionNorm of x, and both
 	// are added to x.
 	Parallel bool
@@ -116,12 +117,19 @@ func (l *Layer) Forward(ops Ops, x Tensor, last bool) Tensor {
 	}
 	y = l.AttentionPost.Forward(ops, l.Attention.Project(ops, y))
 	if l.Parallel {
-		y = ops.Add(y, l.MLP.Forward(ops, h))
+		y = ops.Add(y, l.feedForward(ops, h))
 		return ops.Add(x, l.scaled(ops, y))
 	}
 	x = ops.Add(x, l.scaled(ops, y))
-	y = l.MLPPost.Forward(ops, l.MLP.Forward(ops, l.MLPNorm.Forward(ops, x)))
+	y = l.MLPPost.Forward(ops, l.feedForward(ops, l.MLPNorm.Forward(ops, x)))
 	return ops.Add(x, l.scaled(ops, y))
+}
+
+func (l *Layer) feedForward(ops Ops, x Tensor) Tensor {
+	if l.Mixture != nil {
+		return l.Mixture.Forward(ops, x)
+	}
+	return l.MLP.Forward(ops, x)
 }
 
 func (l *Layer) scaled(ops Ops, y Tensor) Tensor {

@@ -13,6 +13,9 @@ type Loader interface {
 	// product. The parts may be stored in different types. Their bytes are used
 	// as they are, never quantized anew to a coarser type.
 	Linear(parts ...tensor.Tensor) (Weight, error)
+	// Experts makes one weight of an equal matrix for each expert, for Ops.Experts:
+	// parts[i] are the stacked parts of expert i's, as for Linear.
+	Experts(parts [][]tensor.Tensor) (Weight, error)
 	// Embedding makes a look-up table [vocab, hidden] that Linear accepts too
 	// (a model may tie its output layer to it).
 	Embedding(t tensor.Tensor) (Weight, error)

@@ -137,6 +137,10 @@ type Ops interface {
 	// positions, then lets q [n, Heads·HeadDim] attend to all positions of its
 	// own sequence up to its own. The result is [n, Heads·HeadDim].
 	Attend(q, k, v Tensor, a Attention) Tensor
+	// Experts lets each row of x [n, hidden] be worked on by the experts that its row
+	// of logits [n, Count] chooses. Only experts that some row chooses are touched. A
+	// row's result doesn't depend on what the others choose.
+	Experts(x, logits Tensor, m *Experts) Tensor
 	// Wanted keeps the rows whose logits the batch asks for. It may be none:
 	// the model then still returns what Linear makes of zero rows.
 	Wanted(x Tensor) Tensor

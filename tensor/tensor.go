@@ -48,6 +48,24 @@ func (t Tensor) Rows() int {
 // Elems is the number of elements.
 func (t Tensor) Elems() int { return t.Rows() * t.Cols() }
 
+// Index is element i of the outermost dimension: of [experts, out, in], the matrix of
+// one expert. i must be within it, and the tensor have whole rows in Data.
+func (t Tensor) Index(i int) Tensor {
+	n := t.Shape[0]
+	t.Name, t.Shape = fmt.Sprintf("%s[%d]", t.Name, i), t.Shape[1:]
+	each := len(t.Data) / n
+	t.Data = t.Data[i*each : (i+1)*each : (i+1)*each]
+	if t.Packed != nil {
+		p := *t.Packed
+		p.Scales = p.Scales.Index(i)
+		if p.Biases.Data != nil {
+			p.Biases = p.Biases.Index(i)
+		}
+		t.Packed = &p
+	}
+	return t
+}
+
 // Bytes is the size of all that is stored of the tensor, scales included.
 func (t Tensor) Bytes() int64 {
 	n := int64(len(t.Data))

@@ -94,6 +94,12 @@ func (s *step) work(thread, phase int) {
 			for i := from; i < to; i++ {
 				s.attend(o, i, &s.lanes[thread])
 			}
+		case phaseGroup:
+			s.groupPairs(&s.ops[p.from], phase)
+		case phasePairs:
+			s.computePairs(&s.ops[p.from], from, to)
+		case phaseExperts:
+			s.mulExperts(&s.ops[p.from], from, to)
 		}
 	}
 }
@@ -190,6 +196,10 @@ func (s *step) computeRow(o *op, r int) {
 	case opAppend:
 		seq, layer, pos := s.Seqs[s.Owner[r]], o.attention.Layer, int(s.Positions[r])
 		s.e.kv.store(seq, layer, pos, s.row(o.a, r), s.row(o.b, r))
+	case opChoose:
+		s.choose(o, r, s.row(o.a, r))
+	case opCombine:
+		s.combine(s.row(o.dst, r), o, r)
 	case opGather:
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
 	}

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -12,10 +13,11 @@ import (
 	"github.com/inferflux/inferflux/tensor"
 )
 
-// weight is a loaded parameter: one of the two.
+// weight is a loaded parameter: one of the three.
 type weight struct {
-	matrix *simd.Matrix
-	vector []float32
+	matrix  *simd.Matrix
+	vector  []float32
+	experts []*simd.Matrix
 }
 
 // loader implements nn.Loader. It packs every matrix, on all threads, and lets go of
@@ -37,32 +39,62 @@ const packPanels = 16
 
 // Linear implements nn.Loader.
 func (l *loader) Linear(parts ...tensor.Tensor) (nn.Weight, error) {
-	if err := l.ctx.Err(); err != nil {
-		return nn.Weight{}, err
-	}
-	m, err := simd.LayOut(parts...)
+	m, err := l.matrix(parts)
 	if err != nil {
 		return nn.Weight{}, err
 	}
-	if l.mapped {
-		return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
+	return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
+}
+
+// Experts implements nn.Loader. Every expert's matrix is packed on its own, so that its
+// rows fill panels of their own.
+func (l *loader) Experts(parts [][]tensor.Tensor) (nn.Weight, error) {
+	var w weight
+	var all []tensor.Tensor
+	for i := range parts {
+		m, err := l.matrix(parts[i])
+		if err != nil {
+			return nn.Weight{}, err
+		}
+		w.experts = append(w.experts, m)
+		first := w.experts[0]
+		if m.Rows() != first.Rows() || m.Cols() != first.Cols() || m.NeedsInt8() != first.NeedsInt8() || m.NeedsFloat() != first.NeedsFloat() {
+			return nn.Weight{}, fmt.Errorf("the experts' matrices are not alike: %s is [%d, %d], and %s [%d, %d]",
+				parts[i][0], m.Rows(), m.Cols(), parts[0][0], first.Rows(), first.Cols())
+		}
+		all = append(all, parts[i]...)
+	}
+	if len(w.experts) == 0 {
+		return nn.Weight{}, errors.New("a mixture of no experts")
+	}
+	return l.add(w, w.experts[0].Rows(), w.experts[0].Cols(), all), nil
+}
+
+// matrix lays a matrix out and, unless it stays mapped, packs it.
+func (l *loader) matrix(parts []tensor.Tensor) (*simd.Matrix, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	m, err := simd.LayOut(parts...)
+	if err != nil || l.mapped {
+		return m, err
 	}
 	start := time.Now()
 	memory, err := l.e.memory.take(m.Bytes())
 	if err != nil {
-		return nn.Weight{}, err
+		return nil, err
 	}
 	m.PackInto(memory)
 	panels := m.Panels()
 	if err := l.parallel(parts[0], (panels+packPanels-1)/packPanels, func(i int) {
 		m.PackPanels(i*packPanels, min((i+1)*packPanels, panels))
 	}); err != nil {
-		return nn.Weight{}, err
+		return nil, err
 	}
 	l.release(parts)
 	l.e.repacked.Bytes += int64(m.Bytes())
 	l.e.repacked.Took += time.Since(start)
-	return l.add(weight{matrix: m}, m.Rows(), m.Cols(), parts), nil
+	return m, nil
 }
 
 // Embedding implements nn.Loader.

@@ -10,9 +10,12 @@ import (
 type phaseKind uint8
 
 const (
-	phaseRows   phaseKind = iota // by rows; each thread takes a row through all ops
-	phaseLinear                  // by panels of the weight
-	phaseAttend                  // by query block, KV head and, where few queries see much, by chunk
+	phaseRows    phaseKind = iota // by rows; each thread takes a row through all ops
+	phaseLinear                   // by panels of the weight
+	phaseAttend                   // by query block, KV head and, where few queries see much, by chunk
+	phaseGroup                    // not split
+	phasePairs                    // by pairs of a row and an expert
+	phaseExperts                  // by panels of the experts that somebody chose
 )
 
 // phase is a run of ops between two meetings of the threads.

@@ -44,6 +44,7 @@ type step struct {
 	ones []float32 // as long as the widest row that Activate and LayerNorm have seen
 
 	attention
+	routing
 	run // what the threads share
 }
 
@@ -91,6 +92,13 @@ const (
 	opGather                        // dst = the wanted rows of a
 	opLinear                        // dst = act·weightᵀ; a phase of its own
 	opAttend                        // dst = attention of a; a phase of its own
+	opChoose                        // routing = the experts that the rows of a choose
+	opGroup                         // routing, by expert; a phase of its own
+	opSpread                        // routing's input = rows of a by expert; a phase of its own
+	opExpertsUp                     // dst = routing's input·weightᵀ, by expert; a phase of its own
+	opExpertsGated                  // routing's inner = activation(a), by expert; a phase of its own
+	opExpertsDown                   // dst = routing's inner·weightᵀ, by expert; a phase of its own
+	opCombine                       // dst = the rows of a that the routing has for each, weighted
 )
 
 type op struct {
@@ -106,6 +114,8 @@ type op struct {
 	length        int
 	attention     nn.Attention
 	queryRowGroup int // query heads that share a KV head
+	experts       *nn.Experts
+	correction    *weight // of the experts' scores; nil: none
 }
 
 // activations are what the products of one width read.

@@ -308,6 +308,9 @@ func (e *Engine) Close() error {
 			for j := range w.segments {
 				e.lib.Free(w.segments[j].arrays()...)
 			}
+			if w.experts != nil {
+				e.lib.Free(w.experts.arrays()...)
+			}
 		}
 		for _, r := range e.ropes {
 			e.lib.Free(r.frequencies, r.periods)

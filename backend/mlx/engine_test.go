@@ -128,7 +128,7 @@ func worst(got, want [][]float32) (difference, largest float64) {
 
 func TestContract(t *testing.T) {
 	b := testBackend(t)
-	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf"} {
+	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf", "qwen3moe.gguf"} {
 		t.Run(name, func(t *testing.T) {
 			c := modeltest.Open(t, name)
 			backendtest.Run(t, func(t testing.TB) backend.Engine {
@@ -169,6 +169,11 @@ func TestLogitsEqualReference(t *testing.T) {
 		} {
 			quantized := strings.HasPrefix(name, "mlx/")
 			if tt.backend == packed && !quantized || tt.backend == narrow && quantized {
+				continue
+			}
+			if tt.backend == narrow && (strings.Contains(name, "moe") || strings.HasPrefix(name, "mixtral")) {
+				// On its CPU, MLX multiplies picked matrices in float32 only; and rounding
+				// has rows choose other experts, in transformers too.
 				continue
 			}
 			if slices.Contains(fixtures, name+".gguf") {

@@ -16,11 +16,13 @@ import (
 	"github.com/inferflux/inferflux/tensor"
 )
 
-// weight is a loaded parameter: a matrix in segments of rows, or a vector.
+// weight is a loaded parameter: a matrix in segments of rows, a vector, or a matrix for
+// each expert.
 type weight struct {
 	rows, cols int
 	segments   []segment
 	vector     mlx.Array
+	experts    *expertWeight
 }
 
 // segment is rows of a matrix stored in one way.

@@ -17,7 +17,7 @@ func (s *step) weight(w nn.Weight, matrix bool) *weight {
 		return nil
 	}
 	p := &s.e.weights[w.Ref-1]
-	if (p.segments != nil) != matrix {
+	if (p.segments != nil) != matrix || p.experts != nil {
 		s.fail("weight %d [%d, %d] is used as what it isn't", w.Ref, w.Out, w.In)
 		return nil
 	}

@@ -84,12 +84,13 @@ func (s *step) begin(ctx context.Context, spans []backend.Span) {
 	}
 }
 
-// failure is what went wrong in building the graph.
+// failure is what went wrong in building the graph. An operation that MLX refuses leaves
+// no array, over which later ones stumble: its error goes first.
 func (s *step) failure() error {
-	if s.err != nil {
-		return s.err
+	if err := s.g.Err(); err != nil {
+		return err
 	}
-	return s.g.Err()
+	return s.err
 }
 
 // ids is the token of every row, [rows] int32. Those that the batch before drew

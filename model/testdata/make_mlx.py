@@ -63,6 +63,7 @@ MODELS = {
     "starcoder2": affine(4, 32, "float32", arch="Starcoder2"),
     "command-r": affine(6, 64, "float32", arch="Cohere"),
     "granite": affine(5, 64, "bfloat16", arch="Granite"),
+    "qwen3moe": affine(4, 64, "float32", arch="Qwen3Moe"),
 }
 
 
@@ -79,6 +80,8 @@ def random_model(group, qwen, arch):
                         rope_parameters={"full_attention": dict(rope_theta=1000000.0, rope_type="default"), "sliding_attention": dict(rope_theta=10000.0, rope_type="default")})
         elif arch == "Cohere":
             base.update(logit_scale=0.25, layer_norm_eps=1e-5)
+        elif arch == "Qwen3Moe":
+            base.update(head_dim=32, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=64, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[])
         elif arch == "Granite":
             base.update(embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.3, logits_scaling=4.0)
         cfg = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(arch, arch + "Config"))(**base)
@@ -119,6 +122,8 @@ def main():
             if arch:  # mlx-lm reads the older names of these
                 config = json.loads((pathlib.Path(source) / "config.json").read_text())
                 config.update(rope_theta=1000000.0 if arch == "Gemma3" else 10000.0, rope_local_base_freq=10000.0, sliding_window_pattern=2)
+                if "num_local_experts" in config:
+                    config["num_experts"] = config.pop("num_local_experts")
                 (pathlib.Path(source) / "config.json").write_text(json.dumps(config))
             for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]:
                 shutil.copy(TOKENIZER / file, source)

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The files that docs/benchmarks.md compares CPU engines on.
 
-    models.py LIB_DIR SMOLLM2.gguf FOLDER [--only 135m|1b]
+    models.py LIB_DIR SMOLLM2.gguf FOLDER [--only 135m|1b|moe]
 
 For each weight type FOLDER gets 135m-TYPE.gguf, SmolLM2-135M-Instruct (any GGUF of
 it will do: how fast it runs doesn't depend on what was lost) requantized by
 llama.cpp's own quantizer, and 1b-TYPE.gguf, random weights in the shape of
 Llama-3.2-1B; and 135m-mlx4 and 1b-mlx4, the same two as MLX's 4-bit in groups of 64.
+With --only moe it gets moe-TYPE.gguf instead: random weights in the shape of a small
+Qwen3 with mixtures of experts, 0.9 of its 2.2 billion parameters active.
 LIB_DIR holds libllama, see scripts/peers/llamacpp.py. Needs numpy and gguf (both from
 PyPI), 12 GB of disk, and some minutes. What is there already is kept.
 """
@@ -17,6 +19,7 @@ import numpy as np
 
 TYPES = {"f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q4_k_m": 15, "bf16": 32}  # llama_ftype
 LLAMA_1B = dict(hidden=2048, layers=16, intermediate=8192, heads=32, kv_heads=8, vocab=128256)
+MOE = dict(hidden=2048, layers=16, experts=16, used=4, intermediate=1024, heads=32, kv_heads=8, vocab=128256)
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -45,16 +48,23 @@ def quantizer(lib_dir):
     return run
 
 
-def write_1b(path):
-    s = LLAMA_1B
+def write_random(path, arch, s):
+    """Random weights in a shape, as F16; of mixtures of experts, if it has them."""
     head = s["hidden"] // s["heads"]
-    w = gguf.GGUFWriter(path + ".part", "llama")
-    w.add_name("random weights in the shape of Llama-3.2-1B")
+    w = gguf.GGUFWriter(path + ".part", arch)
+    w.add_name("random weights")
     for add, v in [(w.add_context_length, 131072), (w.add_embedding_length, s["hidden"]), (w.add_block_count, s["layers"]),
                    (w.add_feed_forward_length, s["intermediate"]), (w.add_head_count, s["heads"]), (w.add_head_count_kv, s["kv_heads"]),
                    (w.add_layer_norm_rms_eps, 1e-5), (w.add_rope_freq_base, 500000.0), (w.add_rope_dimension_count, head),
                    (w.add_vocab_size, s["vocab"]), (w.add_file_type, 1)]:
         add(v)
+    experts = s.get("experts", 0)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(s["used"])
+        w.add_expert_feed_forward_length(s["intermediate"])
+        w.add_key_length(head)
+        w.add_value_length(head)
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("smollm")
     letters = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -67,11 +77,11 @@ def write_1b(path):
     pool = (rng.standard_normal((1 << 26) + 7, np.float32) * 0.02).astype(np.float16)
     at = 0
 
-    def matrix(name, rows, cols):
+    def matrix(name, *shape):
         nonlocal at
-        n = rows * cols
+        n = int(np.prod(shape))
         at = (at + 7919) % len(pool)
-        w.add_tensor(name, np.resize(np.roll(pool[:1 << 24], -at), n).reshape(rows, cols) if n > len(pool) - at else pool[at:at + n].reshape(rows, cols))
+        w.add_tensor(name, np.resize(np.roll(pool[:1 << 24], -at), n).reshape(shape) if n > len(pool) - at else pool[at:at + n].reshape(shape))
 
     matrix("token_embd.weight", s["vocab"], s["hidden"])
     ones = np.ones(s["hidden"], np.float32)
@@ -83,6 +93,14 @@ def write_1b(path):
         matrix(p + "attn_k.weight", s["kv_heads"] * head, s["hidden"])
         matrix(p + "attn_v.weight", s["kv_heads"] * head, s["hidden"])
         matrix(p + "attn_output.weight", s["hidden"], s["hidden"])
+        if experts:
+            w.add_tensor(p + "attn_q_norm.weight", ones[:head])
+            w.add_tensor(p + "attn_k_norm.weight", ones[:head])
+            w.add_tensor(p + "ffn_gate_inp.weight", pool[at:at + experts * s["hidden"]].astype(np.float32).reshape(experts, s["hidden"]))
+            matrix(p + "ffn_gate_exps.weight", experts, s["intermediate"], s["hidden"])
+            matrix(p + "ffn_up_exps.weight", experts, s["intermediate"], s["hidden"])
+            matrix(p + "ffn_down_exps.weight", experts, s["hidden"], s["intermediate"])
+            continue
         matrix(p + "ffn_gate.weight", s["intermediate"], s["hidden"])
         matrix(p + "ffn_up.weight", s["intermediate"], s["hidden"])
         matrix(p + "ffn_down.weight", s["hidden"], s["intermediate"])
@@ -158,7 +176,7 @@ def main():
     p.add_argument("lib_dir")
     p.add_argument("smollm2")
     p.add_argument("folder")
-    p.add_argument("--only", choices=["135m", "1b"])
+    p.add_argument("--only", choices=["135m", "1b", "moe"])
     a = p.parse_args()
     os.makedirs(a.folder, exist_ok=True)
     quantize = quantizer(a.lib_dir)
@@ -171,9 +189,14 @@ def main():
     for size in ["135m", "1b"] if not a.only else [a.only]:
         name = lambda kind: os.path.join(a.folder, f"{size}-{kind}.gguf")
         base = name("f16")
-        make(base, lambda: quantize(a.smollm2, base, TYPES["f16"]) if size == "135m" else write_1b(base))
+        if size == "135m":
+            make(base, lambda: quantize(a.smollm2, base, TYPES["f16"]))
+        else:
+            make(base, lambda: write_random(base, *{"1b": ("llama", LLAMA_1B), "moe": ("qwen3moe", MOE)}[size]))
         for kind, ftype in TYPES.items():
             make(name(kind), lambda: quantize(base, name(kind), ftype))
+        if size == "moe":
+            continue
         folder = os.path.join(a.folder, size + "-mlx4")
         make(folder, lambda: write_mlx(base, folder))
 

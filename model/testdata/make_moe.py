@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Makes the tiny checkpoints of mixtures of experts, and their logits.
+
+As make_dense.py does for dense models, with one tensor for the matrices of all experts
+in the GGUF files, as llama.cpp has them, and one for each in the folders, as
+transformers saves them.
+
+Run with:  pip install torch transformers tokenizers gguf numpy  &&  python3 make_moe.py [NAME...]
+"""
+import hashlib, json, math, sys
+import numpy as np
+import torch
+import transformers as hf
+from gguf import ExpertGatingFuncType, GGUFWriter
+from make import BASE, HERE, MERGES, POSITIONS, SPECIAL, TEMPLATE, TOKENS, VOCAB, permute, rope, write_folder
+
+GQA = {**BASE, "num_key_value_heads": 2, "rope_parameters": rope(10000.0), "tie_word_embeddings": False}
+
+MODELS = {
+    # Softmax over all experts; the weights of those chosen sum to 1.
+    "qwen3moe": dict(cls="Qwen3Moe", arch="qwen3moe", config={**GQA, "head_dim": 16, "num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "norm_topk_prob": True}),
+    # One dense layer, and weights that don't sum to 1.
+    "qwen3moe-dense": dict(cls="Qwen3Moe", config={**GQA, "head_dim": 16, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": False,
+                                                   "mlp_only_layers": [0]}),
+    "mixtral": dict(cls="Mixtral", arch="llama", permute=True, config={**GQA, "intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
+    # Norms of all heads of q and k together; weights that don't sum to 1.
+    "olmoe": dict(cls="Olmoe", arch="olmoe", config={**GQA, "num_key_value_heads": 4, "intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": False}),
+    # Chosen by sigmoids and a correction, beside a shared expert; a dense layer; half of each
+    # head rotated; norms and biases of queries and keys.
+    "glm4moe": dict(cls="Glm4Moe", arch="glm4moe", config={**GQA, "head_dim": 16, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+                                                          "first_k_dense_replace": 1, "routed_scaling_factor": 1.5, "norm_topk_prob": True, "use_qk_norm": True, "attention_bias": True,
+                                                          "num_nextn_predict_layers": 0, "rope_parameters": rope(10000.0, partial_rotary_factor=0.5)}),
+}
+
+NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+PARTS = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+         "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate": "ffn_gate_inp",
+         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+         "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp"}
+
+
+def write(path, arch, cfg, state, permuted):
+    w = GGUFWriter(str(path), arch)
+    head_dim = getattr(cfg, "head_dim", None) or cfg.hidden_size // cfg.num_attention_heads
+    experts = getattr(cfg, "num_experts", None) or cfg.num_local_experts
+    w.add_name(path.stem)
+    w.add_context_length(cfg.max_position_embeddings)
+    w.add_embedding_length(cfg.hidden_size)
+    w.add_block_count(cfg.num_hidden_layers)
+    w.add_feed_forward_length(cfg.intermediate_size)
+    w.add_head_count(cfg.num_attention_heads)
+    w.add_head_count_kv(cfg.num_key_value_heads)
+    w.add_layer_norm_rms_eps(cfg.rms_norm_eps)
+    w.add_rope_freq_base(cfg.rope_parameters["rope_theta"])
+    w.add_rope_dimension_count(int(head_dim * cfg.rope_parameters.get("partial_rotary_factor", 1)))
+    w.add_key_length(head_dim)
+    w.add_value_length(head_dim)
+    w.add_vocab_size(cfg.vocab_size)
+    w.add_file_type(1)
+    w.add_expert_count(experts)
+    w.add_expert_used_count(cfg.num_experts_per_tok)
+    parts = PARTS
+    if arch == "glm4moe":
+        parts = {**PARTS, "post_attention_layernorm": "post_attention_norm"}
+        w.add_expert_shared_count(cfg.n_shared_experts)
+        w.add_expert_weights_scale(cfg.routed_scaling_factor)
+        w.add_expert_weights_norm(cfg.norm_topk_prob)
+        w.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
+        w.add_leading_dense_block_count(cfg.first_k_dense_replace)
+    if arch in ("qwen3moe", "glm4moe"):
+        w.add_expert_feed_forward_length(cfg.moe_intermediate_size)
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("smollm")
+    w.add_token_list(TOKENS)
+    w.add_token_types([3] * len(SPECIAL) + [1] * (VOCAB - len(SPECIAL)))
+    w.add_token_merges(MERGES)
+    w.add_bos_token_id(0)
+    w.add_eos_token_id(2)
+    w.add_add_bos_token(False)
+    w.add_chat_template(TEMPLATE)
+
+    def add(name, a, leaf=".weight"):
+        # Routers stay in float32, as in llama.cpp's files.
+        a = np.ascontiguousarray(a)
+        w.add_tensor(name + leaf, a.astype(np.float16) if a.ndim > 1 and not name.endswith("gate_inp") else a)
+
+    for name, t in state.items():
+        a = t.numpy().astype(np.float32)
+        stem = name.removesuffix(".weight").removesuffix(".bias")
+        if stem in NAMES:
+            add(NAMES[stem], a)
+            continue
+        _, _, layer, stem = stem.split(".", 3)
+        block = f"blk.{layer}."
+        if stem == "mlp.experts.gate_up_proj":
+            half = a.shape[1] // 2
+            add(block + "ffn_gate_exps", a[:, :half])
+            add(block + "ffn_up_exps", a[:, half:])
+        elif stem == "mlp.gate.e_score_correction_bias":
+            add(block + "exp_probs_b", a, ".bias")
+        elif stem == "mlp.experts.down_proj":
+            add(block + "ffn_down_exps", a)
+        else:
+            if permuted and stem in ("self_attn.q_proj", "self_attn.k_proj"):
+                a = permute(a, cfg.num_attention_heads if stem == "self_attn.q_proj" else cfg.num_key_value_heads)
+            add(block + parts[stem], a, ".bias" if name.endswith(".bias") else ".weight")
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def main():
+    wanted = sys.argv[1:] or MODELS
+    for seed, (name, how) in enumerate(MODELS.items()):
+        if name not in wanted:
+            continue
+        torch.manual_seed(5000 + seed)
+        cls = how["cls"]
+        cfg = getattr(hf, cls + "Config")(**how["config"])
+        cfg._attn_implementation = "eager"
+        cfg._experts_implementation = "eager"
+        model = getattr(hf, cls + "ForCausalLM")(cfg).float().eval()
+        with torch.no_grad():
+            for key, p in model.named_parameters():
+                if "norm" in key:
+                    p.copy_(1 + 0.2 * torch.randn_like(p))
+                else:
+                    p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
+                p.copy_(p.half())
+            for key, b in model.named_buffers():
+                if key.endswith("e_score_correction_bias"):
+                    b.copy_((0.2 * torch.randn_like(b)).half())
+            ids = torch.randint(0, VOCAB, (1, POSITIONS))
+            logits = model(ids).logits[0].float().numpy()
+        about = {"tokens": ids[0].tolist(), "vocab": VOCAB}
+        if "arch" in how:
+            path = HERE / f"{name}.gguf"
+            write(path, how["arch"], cfg, model.state_dict(), how.get("permute", False))
+            about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        write_folder(HERE / name, model, torch.float16)
+        logits.astype("<f4").tofile(HERE / f"{name}.f32")
+        (HERE / f"{name}.json").write_text(json.dumps(about) + "\n")
+        print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}], {sum(f.stat().st_size for f in (HERE / name).iterdir())} bytes")
+
+
+if __name__ == "__main__":
+    main()

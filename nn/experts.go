@@ -1,0 +1,46 @@
+package nn
+
+// Scoring says how a router's logits become the weights of the experts chosen.
+type Scoring uint8
+
+// The scorings.
+const (
+	SoftmaxScore Scoring = iota // softmax over all experts
+	SigmoidScore                // σ of each logit (DeepSeek-V3, arXiv:2412.19437)
+)
+
+// Experts describes a layer of routed experts: each row is worked on by the Used
+// experts with the highest scores, and gets the sum of what they return, weighted by
+// their scores. Of experts with equal scores those with the lower numbers go first.
+type Experts struct {
+	Count, Used int
+	// Up is, for each expert, [2·ffn, hidden]: the rows of its gate, then those of up.
+	// Down is [hidden, ffn] for each. Both were made by Loader.Experts.
+	Up, Down Weight
+	Act      Activation
+	Scoring  Scoring
+	// Correction [Count], if present, is added to the scores for the choice, not to
+	// the weights.
+	Correction Weight
+	// Normalize has the weights of a row's experts divided by their sum.
+	Normalize bool
+	Scale     float32 // multiplies the weights; 0 means 1
+}
+
+// MixtureOfExperts is the feed-forward half of a layer in which each row has the
+// experts that a router chooses (arXiv:1701.06538), and, in some models, one that
+// all rows have.
+type MixtureOfExperts struct {
+	Router  Weight // [Experts.Count, hidden]
+	Experts Experts
+	Shared  *MLP // nil: none
+}
+
+// Forward is [n, hidden] to [n, hidden].
+func (m *MixtureOfExperts) Forward(ops Ops, x Tensor) Tensor {
+	y := ops.Experts(x, ops.Linear(x, m.Router, Weight{}), &m.Experts)
+	if m.Shared != nil {
+		y = ops.Add(y, m.Shared.Forward(ops, x))
+	}
+	return y
+}
