@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -43,10 +44,14 @@ func (b *batch) put(i, n int) {
 	case q.drawing > 0:
 		b.drawn[0] = backend.Drawn
 		span.Tokens = b.drawn[:]
+	case q.guesses != nil && len(q.guesses.tokens) > 0:
+		g := q.guesses
+		g.fed = append(append(g.fed[:0], q.next[0]), g.tokens...)
+		span.Tokens, span.Want = g.fed, backend.AllLogits
 	default:
 		span.Tokens = q.next[:]
 	}
-	if span.Want != backend.NoLogits {
+	if span.Want == backend.LastLogits {
 		b.draws[i] = q.draw()
 		span.Draw = &b.draws[i]
 	}
@@ -56,9 +61,7 @@ func (b *batch) put(i, n int) {
 // form fills a batch: a token for every sequence that is generating, then chunks
 // of prompts in what is left of the budget. It may come out empty, if all that is
 // left to compute is under way.
-//
-// Speculation will make the spans of the generating longer here.
-func (s *Scheduler) form() *batch {
+func (s *Scheduler) form(ctx context.Context) *batch {
 	b := &s.batches[0]
 	if slices.Contains(s.underway, b) {
 		b = &s.batches[1]
@@ -92,15 +95,19 @@ func (s *Scheduler) form() *batch {
 	}
 	budget := s.opts.BatchTokens
 	if decode {
+		if s.spec != nil {
+			if err := s.speculate(ctx, generating); err != nil {
+				s.broken = err
+				return b
+			}
+		}
 		for _, q := range s.running {
 			if !q.prefilling() && !q.ending() {
 				b.add(q, 1)
 			}
 		}
-		budget -= generating
-	}
-	if generating > 0 {
-		budget = min(budget, s.pace.tokens(s.opts.TargetLatency))
+		decoding := b.Tokens()
+		budget = min(budget-decoding, s.pace.tokens(s.opts.TargetLatency, decoding))
 	}
 	s.divide(budget, generating > 0)
 	for _, q := range s.prompts {

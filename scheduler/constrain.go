@@ -53,10 +53,11 @@ func (q *Sequence) makeMask() (allowed int, err error) {
 	return allowed, err
 }
 
-// accept tells the constraint of a token. Those that end the answer are none of its
-// business.
+// accept takes note of a token that was drawn, and tells the constraint, unless it ends
+// the answer.
 func (q *Sequence) accept(token int32) (err error) {
-	if slices.Contains(q.req.StopTokens, token) {
+	q.sampler.Accept(token)
+	if q.req.Constraint == nil || slices.Contains(q.req.StopTokens, token) {
 		return nil
 	}
 	defer func() {

@@ -25,6 +25,7 @@ type Scheduler struct {
 	mixed   bool          // prompts and generating sequences may share a batch
 	ahead   bool          // a batch may be started before the tokens of the last are known
 	held    *prefix.Cache // of ended sequences; nil: none
+	spec    *speculator   // nil: no tokens are guessed
 
 	// Only the loop changes running, and takes from waiting.
 	mu       sync.Mutex
@@ -66,6 +67,7 @@ type Totals struct {
 	PromptTokens, GeneratedTokens, Steps            uint64 // PromptTokens: those computed
 	CachedTokens                                    uint64 // of prompts, those that were held or stored
 	HydratedTokens                                  uint64 // of those, the ones that were stored
+	GuessedTokens, AcceptedTokens                   uint64 // of answers: guessed, and those that were right
 	Stashed                                         uint64 // sequences that were stored
 }
 
@@ -102,6 +104,7 @@ func newScheduler(e backend.Engine, o Options, stop context.CancelFunc) *Schedul
 	if caps.KVPrefixCopy && s.opts.PrefixTokens >= 0 {
 		s.held = prefix.New(prefix.Options{KV: s.kv, Limit: s.opts.PrefixTokens, Evicted: s.stash})
 	}
+	s.spec = newSpeculator(s.opts.Speculation, e)
 	if !caps.KVExport {
 		s.opts.Store = nil
 	}
@@ -242,7 +245,10 @@ func (s *Scheduler) step(ctx context.Context) bool {
 	if s.broken != nil || len(s.running)+len(s.underway) == 0 {
 		return s.broken != nil
 	}
-	b := s.form()
+	b := s.form(ctx)
+	if s.broken != nil {
+		return true
+	}
 	err := s.start(ctx, b)
 	// The new batch stays under way if the next can be formed before it is read.
 	for len(s.underway) > 0 && s.broken == nil && (s.underway[0] != b || !s.foretold()) {

@@ -19,7 +19,12 @@ import (
 // realEngine loads the tiny model on the CPU engine, with little memory for KV.
 func realEngine(t testing.TB, kvTokens int) backend.Engine {
 	t.Helper()
-	f, err := gguf.Open("../model/testdata/llama-gqa-tied.gguf")
+	return engineOf(t, "llama-gqa-tied", kvTokens)
+}
+
+func engineOf(t testing.TB, name string, kvTokens int) backend.Engine {
+	t.Helper()
+	f, err := gguf.Open("../model/testdata/" + name + ".gguf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +127,9 @@ func conversations(t *testing.T, e backend.Engine, n int) []asked {
 
 // TestCachedEqualsUncached runs random schedules on the CPU engine: requests that begin
 // like others, with little and much memory, cancelled here and there, under each policy,
-// giving way to others. Whatever was held of their prompts, and however often they were
-// interrupted, each must get what it gets alone, to the bit.
+// giving way to others, with tokens guessed in both ways. Whatever was held of their
+// prompts, however often they were interrupted, and whatever was guessed, each must get
+// what it gets alone, to the bit.
 func TestCachedEqualsUncached(t *testing.T) {
 	e := realEngine(t, 1024)
 	all := conversations(t, e, 80)
@@ -131,12 +137,18 @@ func TestCachedEqualsUncached(t *testing.T) {
 	if testing.Short() {
 		schedules = 100
 	}
-	var cached, evicted, preempted uint64
+	drafts := []backend.Engine{engineOf(t, "llama-gqa-tied", 1024), engineOf(t, "llama-mha", 600)}
+	var cached, evicted, preempted, guessed, accepted uint64
 	for i := range schedules {
 		rng := rand.New(rand.NewPCG(3, uint64(i)))
+		speculation := scheduler.Speculation{Lookup: rng.IntN(2) == 0, Tokens: 1 + rng.IntN(8)}
+		if n := rng.IntN(4); n < len(drafts) {
+			speculation.Model = drafts[n]
+		}
 		s := scheduler.New(e, scheduler.Options{
 			Policy:     []scheduler.Policy{scheduler.FirstCome, scheduler.LongestPrefix, scheduler.ByPriority, scheduler.ByPriority}[rng.IntN(4)],
 			MaxRunning: 1 + rng.IntN(8), BatchTokens: []int{16, 64, 512}[rng.IntN(3)], PrefixTokens: []int{0, 0, 300, -1}[rng.IntN(4)],
+			Speculation: speculation,
 		})
 		var wait sync.WaitGroup
 		for range 12 {
@@ -174,20 +186,23 @@ func TestCachedEqualsUncached(t *testing.T) {
 			t.Error(err)
 		}
 		st := s.Stats()
+		guessed, accepted = guessed+st.Totals.GuessedTokens, accepted+st.Totals.AcceptedTokens
 		cached, evicted, preempted = cached+st.Totals.CachedTokens, evicted+st.Prefix.Evictions, preempted+st.Totals.Preempted
 		if _, err := s.ClearPrefixes(t.Context(), true, ""); err != nil {
 			t.Error(err)
 		}
-		if u := e.KV().Usage(); u.Used+u.Reserved+u.Sequences != 0 {
-			t.Fatalf("schedule %d: at the end there is %+v", i, u)
-		}
 		s.Close()
+		for _, e := range append(drafts, e) {
+			if u := e.KV().Usage(); u.Used+u.Reserved+u.Sequences != 0 {
+				t.Fatalf("schedule %d: at the end there is %+v", i, u)
+			}
+		}
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted", cached, evicted, preempted)
-	if cached < uint64(schedules)*20 || evicted == 0 || preempted == 0 {
+	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted, %d of %d guesses right", cached, evicted, preempted, accepted, guessed)
+	if cached < uint64(schedules)*20 || evicted == 0 || preempted == 0 || accepted < uint64(schedules) || guessed < accepted+uint64(schedules) {
 		t.Error("the schedules test too little")
 	}
 }

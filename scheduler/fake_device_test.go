@@ -36,7 +36,7 @@ type flight struct {
 	seqs    []*fakeSequence
 	choices []sample.Choice
 	errs    []error
-	logits  [][]float32 // of spans that want them instead
+	logits  [][][]float32 // of spans that want them instead
 	waited  bool
 }
 
@@ -96,23 +96,22 @@ func (d *fakeDevice) Start(ctx context.Context, b *backend.Batch) (backend.Start
 		var c sample.Choice
 		var err error
 		if s.Draw != nil {
-			if d.fill != nil {
-				d.fill(row, q.tokens)
-			} else {
-				countUp(row, q.tokens)
-			}
+			d.answer(row, q.tokens)
 			if c, err = d.chooser.Choose(s.Draw, row); err == nil && d.onChoice != nil {
 				err = d.onChoice(q.tokens, &c)
 			}
 			drew[s.Seq] = c.Token
 		}
-		var logits []float32
+		var logits [][]float32
 		switch {
 		case s.Draw != nil && (s.Want != backend.LastLogits || s.Draw.Shape != nil):
 			d.t.Errorf("a span that wants %d has the draw %+v", s.Want, s.Draw)
-		case s.Draw == nil && s.Want == backend.LastLogits:
-			logits = make([]float32, d.vocab)
-			d.fill(logits, q.tokens)
+		case s.Draw == nil && s.Want != backend.NoLogits:
+			for n := firstRow(s, len(q.tokens)); n <= len(q.tokens); n++ {
+				row := make([]float32, d.vocab)
+				d.answer(row, q.tokens[:n])
+				logits = append(logits, row)
+			}
 		}
 		f.logits = append(f.logits, logits)
 		f.seqs, f.choices, f.errs = append(f.seqs, q), append(f.choices, c), append(f.errs, err)
@@ -165,7 +164,7 @@ func (f *flight) Wait(context.Context) error {
 		s := &f.batch.Spans[i]
 		s.Choice, s.Err = f.choices[i], f.errs[i]
 		if f.logits[i] != nil {
-			s.Logits = append(s.Logits[:0], f.logits[i])
+			s.Logits = append(s.Logits[:0], f.logits[i]...)
 		}
 	}
 	return nil

@@ -90,6 +90,9 @@ func (s *Scheduler) holdPrompt(q *Sequence) {
 
 // release holds what a sequence that ends has computed, or frees it.
 func (s *Scheduler) release(q *Sequence, good bool) error {
+	if err := s.spec.unfollow(q.guesses); err != nil {
+		return fmt.Errorf("the draft model: %w", err)
+	}
 	n := q.pos
 	for _, b := range s.underway {
 		if i := slices.Index(b.seqs, q); i >= 0 {

@@ -33,7 +33,9 @@ func (r *recorded) Admitted(d time.Duration, _ int) { r.note("admitted after %s"
 func (r *recorded) Preempted()                      { r.note("preempted") }
 func (r *recorded) FirstToken(d time.Duration)      { r.note("first token after %s", d) }
 func (r *recorded) NextToken(d time.Duration)       { r.note("next token after %s", d) }
-func (r *recorded) Stepped(st scheduler.Step)       { r.note("stepped %+v", st) }
+func (r *recorded) Stepped(st scheduler.Step)       {
+	r.note("stepped {Sequences:%d DecodeTokens:%d PrefillTokens:%d Duration:%s}", st.Sequences, st.DecodeTokens, st.PrefillTokens, st.Duration)
+}
 func (r *recorded) Finished(f scheduler.FinishReason, t scheduler.Timings, err error) {
 	r.note("finished %s after %s: %d, %d", f, t.Done.Sub(t.Queued), t.PromptTokens, t.GeneratedTokens)
 }

@@ -62,6 +62,9 @@ type Options struct {
 	// file and the number format of its KV.
 	Store      *kvstore.Store
 	StoreModel string
+	// Speculation has several tokens of an answer computed in one step; default none. Engines
+	// without SpeculativeDecoding or MixedBatch do without.
+	Speculation Speculation
 	// Observer is told what happens; default nobody.
 	Observer Observer
 }
@@ -101,6 +104,8 @@ type Step struct {
 	// Duration is from the start of the batch, or the end of the one before it if
 	// that was later, until its tokens were known.
 	Duration time.Duration
+	// Of the DecodeTokens, those that were guessed, and of these those that were right.
+	GuessedTokens, AcceptedTokens int
 }
 
 // Observer is told what happens, for metrics. Calls come from the scheduler's

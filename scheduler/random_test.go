@@ -17,7 +17,7 @@ import (
 )
 
 // alone computes what a request must give, without a scheduler.
-func alone(t testing.TB, vocab int, r scheduler.Request) (tokens []int32, f scheduler.FinishReason) {
+func alone(t testing.TB, fill func(row []float32, tokens []int32), vocab int, r scheduler.Request) (tokens []int32, f scheduler.FinishReason) {
 	sampler, err := sample.New(r.Sampling, vocab)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func alone(t testing.TB, vocab int, r scheduler.Request) (tokens []int32, f sche
 		if n < r.MinTokens {
 			banned = r.StopTokens
 		}
-		scatter(row, all)
+		fill(row, all)
 		c, err := sampler.Sample(row, nil, banned)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func drawRequest(random *rand.Rand, e *fakeEngine, penalties bool) scheduler.Req
 // whether the engine gives logits or chooses tokens itself, and then whether
 // penalties let batches be started ahead or not.
 func TestRandom(t *testing.T) {
-	ahead := 0
+	ahead, guessed, accepted := 0, uint64(0), uint64(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		e := newFakeEngine(t)
 		e.reuse = true
@@ -81,6 +81,10 @@ func TestRandom(t *testing.T) {
 		}
 		penalties := rapid.Bool().Draw(rt, "penalties")
 		e.vocab, e.context, e.fill = 50, 40, scatter
+		guess := rapid.SampledFrom([]int{0, 0, 3, 8}).Draw(rt, "guess")
+		if guess > 0 {
+			e.fill, e.caps.SpeculativeDecoding = repeat, true
+		}
 		e.batch = rapid.IntRange(1, 24).Draw(rt, "batch")
 		e.capacity = rapid.IntRange(40, 200).Draw(rt, "capacity")
 		e.caps.MixedBatch = rapid.Bool().Draw(rt, "mixed")
@@ -90,6 +94,7 @@ func TestRandom(t *testing.T) {
 			MaxQueue:     rapid.IntRange(-1, 30).Draw(rt, "queue"),
 			BatchTokens:  rapid.IntRange(0, 30).Draw(rt, "budget"),
 			PrefillChunk: rapid.IntRange(0, 30).Draw(rt, "chunk"),
+			Speculation:  scheduler.Speculation{Lookup: guess > 0, Tokens: guess},
 		}
 		seed := rapid.Uint64().Draw(rt, "seed")
 		faults := rand.New(rand.NewPCG(seed, 0))
@@ -142,6 +147,7 @@ func TestRandom(t *testing.T) {
 		if n := st.Totals; n.Finished+n.Cancelled+n.Failed != n.Requests || n.Requests+n.Rejected != 48 {
 			t.Errorf("the totals don't add up: %+v", n)
 		}
+		guessed, accepted = guessed+st.Totals.GuessedTokens, accepted+st.Totals.AcceptedTokens
 		if d != nil {
 			d.checkIdle()
 			ahead += d.ahead
@@ -150,8 +156,8 @@ func TestRandom(t *testing.T) {
 			rt.FailNow()
 		}
 	})
-	if ahead < 100 {
-		t.Errorf("only %d tokens were computed ahead", ahead)
+	if ahead < 100 || accepted < 20 || guessed < accepted+20 {
+		t.Errorf("only %d tokens were computed ahead, %d guessed, %d of them rightly", ahead, guessed, accepted)
 	}
 }
 
@@ -192,7 +198,7 @@ func call(t *testing.T, s *scheduler.Scheduler, e *fakeEngine, r scheduler.Reque
 			}
 			continue
 		}
-		want, finish := alone(t, e.vocab, r)
+		want, finish := alone(t, e.fill, e.vocab, r)
 		switch {
 		case errors.Is(ev.Err, errHot), ev.Finish == scheduler.FinishCanceled && (habit == 0 || habit == 2), ev.Finish == scheduler.FinishStop && !ev.HasToken && habit == 1:
 			if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
@@ -224,7 +230,7 @@ func TestBatchedEqualsAlone(t *testing.T) {
 				r := drawRequest(rand.New(rand.NewPCG(uint64(i), 7)), e, true)
 				q := submit(t, s, t.Context(), r)
 				all.Go(func() {
-					want, finish := alone(t, e.vocab, r)
+					want, finish := alone(t, e.fill, e.vocab, r)
 					if got, last := read(t, q); !slices.Equal(got, want) || last.Finish != finish {
 						t.Errorf("sequence %d: got %v, %s; want %v, %s", i, got, last.Finish, want, finish)
 					}

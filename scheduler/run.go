@@ -17,7 +17,7 @@ func (s *Scheduler) foretold() bool {
 		return false
 	}
 	for _, q := range s.running {
-		if q.drawing > 0 && !q.ending() && (q.req.Constraint != nil || !q.sampler.Memoryless()) {
+		if q.drawing > 0 && !q.ending() && (q.req.Constraint != nil || !q.sampler.Memoryless() || s.spec.awaits(q, s.formed)) {
 			return false
 		}
 	}
@@ -113,6 +113,7 @@ func (s *Scheduler) read(ctx context.Context) {
 		}
 		return
 	}
+	s.check(b)
 	s.advance(b.Spans, b.seqs, &b.step)
 	s.report(b)
 }
@@ -122,6 +123,9 @@ func (s *Scheduler) read(ctx context.Context) {
 func (s *Scheduler) singly(ctx context.Context, b *batch, cause error) {
 	for _, q := range b.seqs {
 		q.sampler.Rewind() // a batch that wasn't started leaves its draws
+		if q.guesses != nil {
+			q.guesses.tokens = q.guesses.tokens[:0]
+		}
 	}
 	for i, q := range b.seqs {
 		if ctx.Err() != nil {
@@ -132,7 +136,7 @@ func (s *Scheduler) singly(ctx context.Context, b *batch, cause error) {
 		}
 		err := cause
 		if len(b.seqs) > 1 {
-			b.put(i, len(b.Spans[i].Tokens))
+			b.put(i, len(b.Spans[i].Tokens)) // without guesses
 			one := batch{Batch: backend.Batch{Spans: b.Spans[i : i+1]}, seqs: b.seqs[i : i+1]}
 			if err = s.start(ctx, &one); err == nil {
 				err = s.wait(ctx)
@@ -166,6 +170,8 @@ func (s *Scheduler) report(b *batch) {
 	}
 	s.totals.Steps++
 	s.totals.PromptTokens += uint64(b.step.PrefillTokens)
+	s.totals.GuessedTokens += uint64(b.step.GuessedTokens)
+	s.totals.AcceptedTokens += uint64(b.step.AcceptedTokens)
 	s.mu.Unlock()
 	s.opts.Observer.Stepped(b.step)
 }
@@ -180,38 +186,80 @@ func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence, st *Step) {
 		} else {
 			st.DecodeTokens += len(span.Tokens)
 		}
-		if span.Draw != nil {
+		if span.Want != backend.NoLogits {
 			q.drawing--
 		}
 		switch f := q.asked(); {
 		case q.over:
 		case f != Running:
-			s.end(q, Event{Finish: f})
-		case span.Draw == nil:
+			// What was drawn after guesses is nobody's.
+			if span.Want != backend.AllLogits || s.keep(q, span, 1) == nil {
+				s.end(q, Event{Finish: f})
+			}
+		case span.Want == backend.AllLogits:
+			s.settle(q, span, st)
+		case span.Want == backend.NoLogits:
 		case span.Err == nil && (span.Choice.Token < 0 || int(span.Choice.Token) >= s.vocab):
 			s.end(q, Event{Err: fmt.Errorf("the engine chose token %d, which is not in the vocabulary of %d", span.Choice.Token, s.vocab)})
 		case span.Err != nil:
 			s.end(q, Event{Err: fmt.Errorf("sample token %d of the answer: %w", q.generated+1, span.Err)})
 		default:
+			if err := q.accept(span.Choice.Token); err != nil {
+				s.end(q, Event{Err: err})
+				continue
+			}
 			s.token(q, span.Choice)
 		}
 	}
 }
 
-// token gives a sequence its next token, which may be its last.
-func (s *Scheduler) token(q *Sequence, c sample.Choice) {
-	now := time.Now()
-	q.sampler.Accept(c.Token)
-	if q.req.Constraint != nil {
-		q.masked = false
-		if err := q.accept(c.Token); err != nil {
-			s.end(q, Event{Err: err})
+// settle takes what was guessed wrong out of a sequence, and hands out what was drawn.
+func (s *Scheduler) settle(q *Sequence, span *backend.Span, st *Step) {
+	g := q.guesses
+	guessed, accepted := len(span.Tokens)-1, max(0, len(g.drawn)-1)
+	st.GuessedTokens += guessed
+	st.AcceptedTokens += accepted
+	if g.follower != nil {
+		s.spec.observe(g, 0, accepted, accepted < guessed)
+	}
+	q.mu.Lock()
+	q.timings.GuessedTokens += guessed
+	q.timings.AcceptedTokens += accepted
+	q.mu.Unlock()
+	if err := s.keep(q, span, 1+accepted); err != nil {
+		return
+	}
+	for _, c := range g.drawn {
+		if s.token(q, c); q.over {
 			return
 		}
 	}
+	if g.err != nil {
+		s.end(q, Event{Err: fmt.Errorf("sample token %d of the answer: %w", q.generated+1, g.err)})
+	}
+}
+
+// keep leaves the first n tokens of a span that was computed in its sequence.
+func (s *Scheduler) keep(q *Sequence, span *backend.Span, n int) error {
+	if n == len(span.Tokens) {
+		return nil
+	}
+	q.pos = span.Pos + n
+	if err := s.kv.Truncate(q.kv, q.pos); err != nil {
+		s.broken = fmt.Errorf("%w: truncate a sequence: %w", backend.ErrEngineFailed, err)
+		return s.broken
+	}
+	return nil
+}
+
+// token gives a sequence its next token, which may be its last.
+func (s *Scheduler) token(q *Sequence, c sample.Choice) {
+	now := time.Now()
+	s.spec.token(q.guesses, c.Token)
+	q.masked = false
 	q.next[0] = c.Token
 	q.generated++
-	if s.held != nil || s.opts.Policy == ByPriority {
+	if s.held != nil || s.opts.Policy == ByPriority || q.guesses != nil {
 		q.answer = append(q.answer, c.Token)
 	}
 	if s.held != nil && q.generated == 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,14 +19,14 @@ import (
 // TestSchedules plays the stories in testdata/schedules. The model of all of them counts
 // up: after a prompt of n tokens, which are 1 to n, it says n+1, n+2, ….
 //
-//	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed] [device]
-//	    a scheduler, with these options and this engine, which may sample
-//	submit name prompt=n [max=n] [min=n] [stop=(t,…)] [penalized] [gone]
-//	    a request, of a caller who has gone already
+//	new [running=2] [queue=4] [batch=8] [chunk=4] [kv=32] [context=32] [default=8] [unmixed] [device] [guess=n]
+//	    a scheduler, with these options and this engine, which may sample; n tokens are guessed at most
+//	submit name prompt=n [max=n] [min=n] [stop=(t,…)] [expected=n] [penalized] [gone]
+//	    a request, of which n tokens are expected as they will come; of a caller who has gone already
 //	step [n]
 //	    turns the loop; shows the batch as name[from:to] for a prompt and
 //	    name@position for a generating sequence, with a question mark when its
-//	    token isn't known yet, then what each was told. With a device, what it
+//	    token isn't known yet, and + and how many tokens were guessed, then what each was told. With a device, what it
 //	    starts and what it is waited for
 //	cancel name, stop name
 //	    what a caller can do
@@ -38,6 +39,8 @@ import (
 //	    the device's next batches (those that name is in) fail when they are waited
 //	    for; it fails for good then; it can't choose after this token, or chooses
 //	    one that doesn't exist
+//	stumble token
+//	    after this token the model says 991
 //	drain, close, stats
 func TestSchedules(t *testing.T) {
 	datadriven.Walk(t, "testdata/schedules", func(t *testing.T, path string) {
@@ -115,6 +118,14 @@ func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
 			}
 			return fmt.Errorf("the device is gone: %w", backend.ErrEngineFailed)
 		}
+	case "stumble":
+		st.engine.fill = func(row []float32, tokens []int32) {
+			countUp(row, tokens)
+			if fmt.Sprint(tokens[len(tokens)-1]) == name {
+				clear(row)
+				row[len(row)-9] = 10
+			}
+		}
 	case "full":
 		st.engine.capacity = 0
 	case "broken":
@@ -134,11 +145,23 @@ func (st *stage) play(t *testing.T, d *datadriven.TestData) string {
 		}
 		return out.String() + st.news()
 	case "stats":
-		return fmt.Sprintf("%+v\n", st.s.Stats().Totals)
+		return counted(st.s.Stats().Totals)
 	default:
 		t.Fatalf("unknown command %q", d.Cmd)
 	}
 	return ""
+}
+
+// counted is what isn't zero in totals.
+func counted(t scheduler.Totals) string {
+	var out []string
+	v := reflect.ValueOf(t)
+	for i := range v.NumField() {
+		if n := v.Field(i).Uint(); n > 0 {
+			out = append(out, fmt.Sprintf("%s:%d", v.Type().Field(i).Name, n))
+		}
+	}
+	return strings.Join(out, " ") + "\n"
 }
 
 // failing makes the next batches fail, or those that name is in.
@@ -169,6 +192,10 @@ func (st *stage) raise(d *datadriven.TestData) {
 	d.MaybeScanArgs(st.t, "client-running", &o.ClientRunning)
 	d.MaybeScanArgs(st.t, "client-queue", &o.ClientQueue)
 	o.Policy = scheduler.Policy(policy)
+	if d.HasArg("guess") {
+		o.Speculation.Lookup, e.caps.SpeculativeDecoding = true, true
+		d.ScanArgs(st.t, "guess", &o.Speculation.Tokens)
+	}
 	e.caps.MixedBatch = !d.HasArg("unmixed")
 	// What a step ran is read off the engine, not the scheduler.
 	*st = stage{t: st.t, engine: e, cast: map[string]*scheduler.Sequence{}, ids: map[backend.SeqID]string{}, prompt: map[string]int{}, told: map[string]bool{}}
@@ -228,6 +255,8 @@ func (st *stage) line(b *backend.Batch) string {
 			spans = append(spans, fmt.Sprintf("%s[%d:%d]", name, s.Pos, s.Pos+len(s.Tokens)))
 		case s.Tokens[0] == backend.Drawn:
 			spans = append(spans, fmt.Sprintf("%s@%d?", name, s.Pos))
+		case len(s.Tokens) > 1:
+			spans = append(spans, fmt.Sprintf("%s@%d+%d", name, s.Pos, len(s.Tokens)-1))
 		default:
 			spans = append(spans, fmt.Sprintf("%s@%d", name, s.Pos))
 		}
@@ -276,6 +305,11 @@ func (st *stage) submit(d *datadriven.TestData, name string) string {
 	}
 	if d.HasArg("penalized") { // too little to change what is said
 		r.Sampling.RepetitionPenalty = 1.001
+	}
+	expected := 0
+	d.MaybeScanArgs(st.t, "expected", &expected)
+	for i := range expected {
+		r.Expected = append(r.Expected, int32(prompt+i+1))
 	}
 	d.MaybeScanArgs(st.t, "client", &r.Client)
 	d.MaybeScanArgs(st.t, "priority", &r.Priority)

@@ -87,7 +87,15 @@
 // sequence gets the error, and so does every later Submit; [Scheduler.Failed]
 // reports it.
 //
-// The place of what comes later: speculation at batch forming (batch.go).
+// # Speculation
+//
+// Where [Options.Speculation] says how, tokens of answers are guessed (package draft), and
+// a step computes a sequence's last token and the guesses after it at once. Then tokens are
+// drawn from the rows of logits one after the other, with the request's own random
+// numbers, penalties and constraint, as long as what is drawn is what was guessed: an answer is
+// what it would be without, and only its time differs. How many tokens are guessed goes by how
+// often guesses were right lately and by what steps of each size have taken; none are where
+// that loses. A sequence whose guess looks good can't be looked ahead of.
 package scheduler
 
 import (
@@ -110,6 +118,9 @@ type Request struct {
 	Client string
 	// Constraint says which tokens the answer may be made of; nil: any.
 	Constraint Constraint
+	// Expected is what the answer may be like, as far as is known: a text that is to be
+	// edited, say. It makes answers faster, never other (see Speculation.Lookup).
+	Expected []int32
 	// Priority orders requests under [ByPriority]: the lowest number comes first.
 	Priority int
 }
@@ -152,5 +163,6 @@ type Timings struct {
 	Queued, Started, FirstToken, Done time.Time // Started is when it was let in first
 	PromptTokens, CachedTokens        int       // CachedTokens of what Started it
 	GeneratedTokens                   int
+	GuessedTokens, AcceptedTokens     int // of the answer: guessed, and those that were right
 	Preempted                         int // times that it gave way to others
 }

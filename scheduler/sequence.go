@@ -32,6 +32,7 @@ type Sequence struct {
 	mask      []uint32 // of the next draw, if there is a constraint
 	masked    bool     // mask is that of the tokens so far
 	answer    []int32  // the tokens so far, if they may be held or computed again
+	guesses   *guesses // of the tokens to come; nil: none are made
 	next      [1]int32 // the last token, which isn't in KV yet unless it is under way
 	generated int
 	drawing   int       // tokens that batches under way choose
@@ -84,7 +85,7 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 		mask = make([]uint32, (s.vocab+31)/32)
 	}
 	return &Sequence{
-		s: s, req: r, feed: r.Prompt, sampler: sampler, mask: mask,
+		s: s, req: r, feed: r.Prompt, sampler: sampler, mask: mask, guesses: s.spec.prepare(&r),
 		timings: Timings{PromptTokens: len(r.Prompt)}, ready: make(chan struct{}, 1),
 	}, nil
 }
@@ -154,9 +155,12 @@ func (q *Sequence) prefilling() bool { return q.pos < len(q.feed) }
 func (q *Sequence) ending() bool { return q.generated+q.drawing == q.req.MaxTokens }
 
 // draw says how to choose the next token after those under way.
-func (q *Sequence) draw() backend.Draw {
+func (q *Sequence) draw() backend.Draw { return q.drawAt(q.generated + q.drawing) }
+
+// drawAt says how to choose the token after the first n of the answer.
+func (q *Sequence) drawAt(n int) backend.Draw {
 	var banned []int32
-	if q.generated+q.drawing < q.req.MinTokens {
+	if n < q.req.MinTokens {
 		banned = q.req.StopTokens
 	}
 	return q.sampler.Draw(q.mask, banned)
