@@ -86,6 +86,20 @@ type Model struct {
 	ToolFormat string `key:"tool_format" default:"auto" enum:"auto,command-r,deepseek,gemma,glm,granite,harmony,hermes,json,kimi,lfm2,llama3,mistral,nemotron,phi4,pythonic,qwen3-coder"`
 	// How the model marks its reasoning. auto finds it out from the chat template.
 	ReasoningFormat string `key:"reasoning_format" default:"auto" enum:"auto,none,command-r,granite,harmony,mistral,seed,think"`
+	// Several tokens of an answer may be computed in one step, where they can be guessed. Answers stay what they are, and guessing stops where it doesn't pay.
+	Speculation Speculation `key:"speculation"`
+}
+
+// Speculation is the section "speculation" of a model.
+type Speculation struct {
+	// How tokens of answers are guessed. lookup guesses what followed the last tokens when they stood in the request or the answer before, or in the field "prediction" of a request. draft asks a smaller model. auto is draft where one is named, otherwise lookup on cpu and none on other backends, which are ahead of the host.
+	Method string `key:"method" default:"auto" enum:"auto,none,lookup,draft"`
+	// The smaller model for draft: a source, or a local file or folder, with the same vocabulary.
+	Draft string `key:"draft" example:"hf:org/repo/file.gguf"`
+	// The backend that the smaller model runs on. Left out, it is the model's own.
+	Backend string `key:"backend" enum:"cpu,mlx,cuda,rocm,mps"`
+	// The most tokens that are guessed at once.
+	Tokens int `key:"tokens" default:"8" range:"1..64"`
 }
 
 // Runtime is the section "runtime".

@@ -115,6 +115,14 @@ func (c *Config) validateModels(bad func(key, format string, args ...any)) {
 		if m.Backend != "" && !m.Fallback && !c.Runtime.Backend(m.Backend).Enabled {
 			bad(key+".backend", "%q is switched off by %s", m.Backend, c.Runtime.Backend(m.Backend).OffBy())
 		}
+		switch s := m.Speculation; {
+		case s.Method == "draft" && s.Draft == "":
+			bad(key+".speculation.draft", "names the model that method draft asks: it is missing")
+		case s.Draft != "" && s.Method != "draft" && s.Method != "auto":
+			bad(key+".speculation.draft", "is for method draft, not for %s", s.Method)
+		case s.Backend != "" && s.Draft == "":
+			bad(key+".speculation.backend", "is for a draft model, and there is none")
+		}
 		if m.KVTokens > 0 && m.Context > m.KVTokens {
 			bad(key+".context", "must not be larger than kv_tokens (%d), but is %d", m.KVTokens, m.Context)
 		}

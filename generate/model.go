@@ -133,6 +133,11 @@ func (m *Model) RawPrompt(text string) []int32 {
 	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{Special: true, AddSpecial: true})
 }
 
+// Expected encodes text that an answer may be like, for [Request.Expected].
+func (m *Model) Expected(text string) []int32 {
+	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{})
+}
+
 // Request is one answer to generate.
 type Request struct {
 	Prompt      []int32
@@ -144,6 +149,7 @@ type Request struct {
 	IgnoreEOS   bool     // the model's own don't end it
 	Form        *Form    // what the answer must look like; nil: anything
 	Client      string   // who asks, for fairness
+	Expected    []int32  // what the answer may be like; it may make it faster, not other
 	Priority    int      // the lowest number first, where the scheduler goes by it
 	Tenant      string   // whose KV of ended requests may be used, see scheduler.Request
 	IncludeStop bool     // the stop string, or the text of the request's own stop token, is part of the answer
@@ -168,7 +174,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Stream, error) {
 	}
 	seq, err := m.scheduler.Submit(ctx, scheduler.Request{
 		Prompt: r.Prompt, Constraint: constraint, Sampling: r.Sampling, MaxTokens: r.MaxTokens, MinTokens: r.MinTokens, StopTokens: ends,
-		Tenant: r.Tenant, Client: r.Client, Priority: r.Priority,
+		Tenant: r.Tenant, Client: r.Client, Priority: r.Priority, Expected: r.Expected,
 	})
 	if err != nil {
 		return nil, err

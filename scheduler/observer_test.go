@@ -33,7 +33,7 @@ func (r *recorded) Admitted(d time.Duration, _ int) { r.note("admitted after %s"
 func (r *recorded) Preempted()                      { r.note("preempted") }
 func (r *recorded) FirstToken(d time.Duration)      { r.note("first token after %s", d) }
 func (r *recorded) NextToken(d time.Duration)       { r.note("next token after %s", d) }
-func (r *recorded) Stepped(st scheduler.Step)       {
+func (r *recorded) Stepped(st scheduler.Step) {
 	r.note("stepped {Sequences:%d DecodeTokens:%d PrefillTokens:%d Duration:%s}", st.Sequences, st.DecodeTokens, st.PrefillTokens, st.Duration)
 }
 func (r *recorded) Finished(f scheduler.FinishReason, t scheduler.Timings, err error) {
@@ -81,7 +81,7 @@ func TestObserver(t *testing.T) {
 		got := a.Timings()
 		start := got.Queued
 		if diff := cmp.Diff(scheduler.Timings{
-			Queued: start, Started: start, FirstToken: start.Add(2 * time.Second), Done: start.Add(4 * time.Second),
+			Queued: start, Started: start, FirstToken: start.Add(2 * time.Second), LastToken: start.Add(4 * time.Second), Done: start.Add(4 * time.Second),
 			PromptTokens: 20, GeneratedTokens: 3,
 		}, got); diff != "" {
 			t.Errorf("timings (-want +got):\n%s", diff)

@@ -160,9 +160,9 @@ func (e *Event) last() bool { return e.Finish != Running || e.Err != nil }
 // Timings are a finished or running request's milestones. A zero time means not
 // yet.
 type Timings struct {
-	Queued, Started, FirstToken, Done time.Time // Started is when it was let in first
-	PromptTokens, CachedTokens        int       // CachedTokens of what Started it
-	GeneratedTokens                   int
-	GuessedTokens, AcceptedTokens     int // of the answer: guessed, and those that were right
-	Preempted                         int // times that it gave way to others
+	Queued, Started, FirstToken, LastToken, Done time.Time // Started is when it was let in first
+	PromptTokens, CachedTokens                   int       // CachedTokens of what Started it
+	GeneratedTokens                              int
+	GuessedTokens, AcceptedTokens                int // of the answer: guessed, and those that were right
+	Preempted                                    int // times that it gave way to others
 }

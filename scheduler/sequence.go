@@ -177,6 +177,7 @@ func (q *Sequence) emit(e Event, at time.Time) Timings {
 	q.events = append(q.events, e)
 	if e.HasToken {
 		q.timings.GeneratedTokens++
+		q.timings.LastToken = at
 		if q.timings.FirstToken.IsZero() {
 			q.timings.FirstToken = at
 		}

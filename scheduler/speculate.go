@@ -36,7 +36,7 @@ const (
 
 // matchPriors are how often a guess of a Lookup is right by how much agreed before it, as long
 // as nothing is known; see matchClass.
-var matchPriors = [4]float64{0.3, 0.5, 0.7, 0.8}
+var matchPriors = [4]float64{0.2, 0.4, 0.6, 0.8}
 
 // matchClass sorts guesses by how many tokens agreed before them.
 func matchClass(match int) int {
@@ -121,6 +121,7 @@ func (s *speculator) token(g *guesses, token int32) {
 	}
 	if g.follower != nil {
 		g.follower.Add(token)
+		g.alone = g.alone || !s.model.Knows(token)
 	}
 	if g.lookup != nil {
 		// Guesses are judged whether they were used or not.
@@ -236,7 +237,12 @@ func (s *Scheduler) guess(ctx context.Context) error {
 	for i := range p.jobs {
 		j := &p.jobs[i]
 		k := slices.IndexFunc(p.of, func(q *Sequence) bool { return q.guesses.follower == j.Follower })
-		p.of[k].guesses.tokens = append(p.of[k].guesses.tokens, j.Tokens...)
+		for _, token := range j.Tokens {
+			if int(token) >= s.vocab {
+				break // the draft model's may be padded to more
+			}
+			p.of[k].guesses.tokens = append(p.of[k].guesses.tokens, token)
+		}
 	}
 	return nil
 }

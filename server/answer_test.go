@@ -132,7 +132,7 @@ func TestStreamShape(t *testing.T) {
 		`{"index":0,"delta":{"content":"one"},"logprobs":null,"finish_reason":null}],"usage":null}`,
 		`{"index":0,"delta":{"content":" two"},"logprobs":null,"finish_reason":null}],"usage":null}`,
 		`{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null}`,
-		`],"usage":{"prompt_tokens":25,"completion_tokens":2,"total_tokens":27,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}`,
+		`],"usage":{"prompt_tokens":25,"completion_tokens":2,"total_tokens":27,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}`,
 	} {
 		want += "data: " + head + rest + "\n\n"
 	}

@@ -13,9 +13,11 @@ import (
 type observer struct {
 	promptTokens, cachedTokens           prometheus.Counter
 	generatedTokens, preempted           prometheus.Counter
+	guessed, accepted                    prometheus.Counter
 	finished, rejected                   *prometheus.CounterVec // by reason
 	queueTime, firstToken, interval      prometheus.Observer
-	decodeTokens, prefillTokens, stepDur prometheus.Observer
+	decodeTokens, prefillTokens          prometheus.Observer
+	decoding, prefilling, mixed          prometheus.Observer // the durations of steps
 }
 
 var _ scheduler.Observer = (*observer)(nil)
@@ -28,6 +30,8 @@ func (m *Metrics) Observer(model string) scheduler.Observer {
 		cachedTokens:    m.cachedTokens.With(label),
 		generatedTokens: m.generatedTokens.With(label),
 		preempted:       m.preempted.With(label),
+		guessed:         m.guessed.With(label),
+		accepted:        m.accepted.With(label),
 		finished:        m.finished.MustCurryWith(label),
 		rejected:        m.rejected.MustCurryWith(label),
 		queueTime:       m.queueTime.With(label),
@@ -35,7 +39,9 @@ func (m *Metrics) Observer(model string) scheduler.Observer {
 		interval:        m.interval.With(label),
 		decodeTokens:    m.stepTokens.WithLabelValues(model, "decode"),
 		prefillTokens:   m.stepTokens.WithLabelValues(model, "prefill"),
-		stepDur:         m.stepDuration.With(label),
+		decoding:        m.stepDuration.WithLabelValues(model, "decode"),
+		prefilling:      m.stepDuration.WithLabelValues(model, "prefill"),
+		mixed:           m.stepDuration.WithLabelValues(model, "mixed"),
 	}
 }
 
@@ -81,5 +87,14 @@ func (o *observer) Stepped(s scheduler.Step) {
 	if s.PrefillTokens > 0 {
 		o.prefillTokens.Observe(float64(s.PrefillTokens))
 	}
-	o.stepDur.Observe(s.Duration.Seconds())
+	o.guessed.Add(float64(s.GuessedTokens))
+	o.accepted.Add(float64(s.AcceptedTokens))
+	duration := o.mixed
+	switch {
+	case s.PrefillTokens == 0:
+		duration = o.decoding
+	case s.DecodeTokens == 0:
+		duration = o.prefilling
+	}
+	duration.Observe(s.Duration.Seconds())
 }

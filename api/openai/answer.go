@@ -148,11 +148,15 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 	if err != nil {
 		return nil, err
 	}
+	var expected []int32
+	if req.prediction != nil {
+		expected = m.Expected(*req.prediction)
+	}
 	for _, ids := range prompts {
 		b.prompt += len(ids)
 		for i := range req.n {
 			g := req.generation(ids, i)
-			g.Form = form
+			g.Form, g.Expected = form, expected
 			if req.reads(m) {
 				g.Shown = m.MarkerTokens()
 			}
@@ -239,12 +243,25 @@ func (b *batch) usage() usage {
 	}
 	if b.req.endpoint == chatEndpoint {
 		u.CompletionDetails = &completionDetails{}
+		for _, s := range b.streams {
+			t := s.Timings()
+			u.CompletionDetails.AcceptedPredictionTokens += t.AcceptedTokens
+			u.CompletionDetails.RejectedPredictionTokens += t.GuessedTokens - t.AcceptedTokens
+		}
 		for _, r := range b.replies {
 			u.CompletionDetails.ReasoningTokens += r.reasoningTokens
 		}
 	}
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens
 	return u
+}
+
+// timings are nil unless they are wanted.
+func (b *batch) timings() *timings {
+	if !b.req.timings {
+		return nil
+	}
+	return newTimings(b.streams)
 }
 
 // whole answers without streaming.
@@ -273,7 +290,7 @@ func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
 		a.finish = r.finish
 		choices[i] = b.choice(i, &a)
 	}
-	writeJSON(w, http.StatusOK, response{head: b.head, Choices: choices, Usage: b.usage()})
+	writeJSON(w, http.StatusOK, response{head: b.head, Choices: choices, Usage: b.usage(), Timings: b.timings()})
 	return nil
 }
 

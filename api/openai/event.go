@@ -12,6 +12,7 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	before  []byte // `data: {"id":…,"choices":[`
+	usage   bool   // chunks have it
 	after   []byte // `]}` or `],"usage":null}`, and the end of the event
 	buf     []byte
 }
@@ -21,7 +22,7 @@ func newEventWriter(w http.ResponseWriter, h head, withUsage bool) *eventWriter 
 	if err != nil {
 		panic(err) // strings and an integer always encode
 	}
-	e := &eventWriter{w: w, control: http.NewResponseController(w)}
+	e := &eventWriter{w: w, control: http.NewResponseController(w), usage: withUsage}
 	e.before = append([]byte("data: "), encoded[:len(encoded)-1]...)
 	e.before = append(e.before, `,"choices":[`...)
 	e.after = []byte("]}\n\n")
@@ -50,17 +51,18 @@ func (e *eventWriter) choice(add func(dst []byte) []byte) error {
 	return err
 }
 
-// usage sends the chunk that carries the usage and no choices.
-func (e *eventWriter) usage(u usage) error {
-	encoded, err := json.Marshal(u)
-	if err != nil {
-		return err
+// counts sends the chunk that carries the usage, if chunks have it, the timings, if there
+// are any, and no choices.
+func (e *eventWriter) counts(u usage, t *timings) error {
+	e.buf = append(append(e.buf[:0], e.before...), ']')
+	if e.usage {
+		e.buf = appendJSON(append(e.buf, `,"usage":`...), u)
 	}
-	e.buf = append(e.buf[:0], e.before...)
-	e.buf = append(e.buf, `],"usage":`...)
-	e.buf = append(e.buf, encoded...)
+	if t != nil {
+		e.buf = appendJSON(append(e.buf, `,"timings":`...), t)
+	}
 	e.buf = append(e.buf, "}\n\n"...)
-	_, err = e.w.Write(e.buf)
+	_, err := e.w.Write(e.buf)
 	return err
 }
 

@@ -22,7 +22,7 @@ const (
 const defaultCompletionTokens = 16
 
 // fields is the one list that both the decoder and the reference page use.
-var fields = slices.Concat(mainFields, samplingFields, constraintFields)
+var fields = slices.Concat(mainFields, samplingFields, constraintFields, speedFields)
 
 var mainFields = []Field{
 	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
@@ -275,7 +275,6 @@ var mainFields = []Field{
 
 	refused("suffix", "text is only continued, not filled in"),
 	refused("audio", "answers are text"),
-	refused("prediction", "predicted outputs are not supported yet"),
 	refused("web_search_options", "the server doesn't search the web"),
 	refused("verbosity", "no served model has such a switch"),
 	refused("moderation", "answers are not moderated"),

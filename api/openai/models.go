@@ -46,9 +46,6 @@ func newModelObject(e generate.Entry) modelObject {
 	}
 	engine := e.Model.Engine()
 	config, capabilities, description := engine.Model(), engine.Capabilities(), engine.Description()
-	// The engine can, but this API doesn't offer it yet: a client that reads the flags
-	// must not count on it.
-	capabilities.SpeculativeDecoding = false
 	o.Backend, o.Device, o.BackendVersion = description.Name, description.Device, description.Version
 	o.Capabilities = &capabilities
 	o.ContextLength = engine.Context()

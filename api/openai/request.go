@@ -47,6 +47,8 @@ type request struct {
 	cacheSalt      string
 	priority       int
 	timeout        float64         // seconds; 0: none
+	prediction     *string         // what the answer may be like
+	timings        bool            // wanted
 	client, tenant string          // who asks, as far as fairness and caches are concerned
 	given          map[string]bool // fields that were sent and aren't null
 }

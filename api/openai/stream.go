@@ -105,7 +105,7 @@ func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter
 		// Every sequence ended without a word, which the scheduler doesn't do.
 		return &Error{Status: http.StatusInternalServerError, Type: TypeServer, Message: "the model gave no answer"}
 	}
-	if b.req.includeUsage && events.usage(b.usage()) != nil {
+	if (b.req.includeUsage || b.req.timings) && events.counts(b.usage(), b.timings()) != nil {
 		return nil
 	}
 	_ = events.done()

@@ -13,6 +13,9 @@ type usage struct {
 
 type completionDetails struct {
 	ReasoningTokens int `json:"reasoning_tokens"`
+	// Tokens that were guessed, and were right or wrong.
+	AcceptedPredictionTokens int `json:"accepted_prediction_tokens"`
+	RejectedPredictionTokens int `json:"rejected_prediction_tokens"`
 }
 
 type promptDetails struct {
@@ -31,8 +34,9 @@ type head struct {
 // response is an unstreamed answer of either endpoint.
 type response struct {
 	head
-	Choices []any `json:"choices"`
-	Usage   usage `json:"usage"`
+	Choices []any    `json:"choices"`
+	Usage   usage    `json:"usage"`
+	Timings *timings `json:"timings,omitempty"`
 }
 
 type chatChoice struct {

@@ -53,6 +53,11 @@ func NewModel(e backend.Engine) *Model {
 // Follow begins to follow a sequence that begins with prompt and may grow to room tokens. The
 // error is a backend.ErrKVFull if there is no memory for it now.
 func (m *Model) Follow(prompt []int32, room int) (*Follower, error) {
+	for _, token := range prompt {
+		if !m.Knows(token) {
+			return nil, fmt.Errorf("the draft model doesn't know token %d", token)
+		}
+	}
 	room = min(room, m.engine.Context(), m.engine.KV().Usage().Capacity)
 	if len(prompt) > room {
 		return nil, fmt.Errorf("the draft model's context of %d is too short for a prompt of %d tokens", room, len(prompt))
@@ -63,6 +68,9 @@ func (m *Model) Follow(prompt []int32, room int) (*Follower, error) {
 	}
 	return &Follower{seq: seq, room: room, history: append(make([]int32, 0, room), prompt...)}, nil
 }
+
+// Knows reports whether a token is of the model's vocabulary.
+func (m *Model) Knows(token int32) bool { return token >= 0 && int(token) < m.engine.Model().Vocab }
 
 // Leave ends it.
 func (m *Model) Leave(f *Follower) error { return m.engine.KV().Free(f.seq) }

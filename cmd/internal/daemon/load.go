@@ -89,11 +89,16 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 	}
 	log.Info("ready", "backend", choice.Backend, "device", e.Description().Device, "quantization", e.Model().Quantization,
 		"context", e.Context(), "kv_tokens", e.KV().Usage().Capacity, "took", time.Since(start).Round(time.Millisecond))
+	options := schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID), l.store,
+		fmt.Sprintf("%s %s %s", c.Fingerprint(), choice.Backend, m.KVType))
+	var closeDraft func() error
+	if options.Speculation, closeDraft, err = l.speculation(ctx, m, tok, choice); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
 	return generate.New(generate.ModelOptions{
 		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
-		Engine: e, Choice: choice, Close: c.Close,
-		Scheduler: schedulerOptions(l.Config.Runtime.Scheduler, l.Config.Runtime.KV, l.metrics.Observer(m.ID), l.store,
-			fmt.Sprintf("%s %s %s", c.Fingerprint(), choice.Backend, m.KVType)),
+		Engine: e, Choice: choice, Close: func() error { return errors.Join(closeDraft(), c.Close()) },
+		Scheduler: options,
 	}), nil
 }
 
