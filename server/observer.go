@@ -11,13 +11,13 @@ import (
 // observer feeds the metrics of one model. It holds the metrics with the label
 // filled in, because it is called for every token.
 type observer struct {
-	promptTokens, cachedTokens           prometheus.Counter
-	generatedTokens, preempted           prometheus.Counter
-	guessed, accepted                    prometheus.Counter
-	finished, rejected                   *prometheus.CounterVec // by reason
-	queueTime, firstToken, interval      prometheus.Observer
-	decodeTokens, prefillTokens          prometheus.Observer
-	decoding, prefilling, mixed          prometheus.Observer // the durations of steps
+	promptTokens, cachedTokens      prometheus.Counter
+	generatedTokens, preempted      prometheus.Counter
+	guessed, accepted               prometheus.Counter
+	finished, rejected              *prometheus.CounterVec // by reason
+	queueTime, firstToken, interval prometheus.Observer
+	decodeTokens, prefillTokens     prometheus.Observer
+	decoding, prefilling, mixed     prometheus.Observer // the durations of steps
 }
 
 var _ scheduler.Observer = (*observer)(nil)
