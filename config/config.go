@@ -48,6 +48,8 @@ type Server struct {
 	APIKeys []Secret `key:"api_keys"`
 	// A file with more keys, one a line; blank lines and lines that begin with # are skipped.
 	APIKeysFile string `key:"api_keys_file"`
+	// Keys like api_keys that may also use /v1/admin/, which shows and moves what is cached of all requests. With several api_keys and none of these, nobody may; a single API key may, and everybody where there are no keys.
+	AdminKeys []Secret `key:"admin_keys"`
 	// The largest request body; a larger one is answered with 413.
 	MaxBodyBytes Size `key:"max_body_bytes" default:"10MiB" range:"1KiB..1GiB"`
 	// How long a client may take to send its request's headers, and again its body.

@@ -22,13 +22,18 @@ func (c *Config) validate() Problems {
 		bad("server.listen", "must be an address and a port such as 127.0.0.1:8080, not %s", quote(c.Server.Listen))
 	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil {
 		bad("server.listen", "the port must be a number between 0 and 65535, not %s", quote(port))
-	} else if !isLoopback(host) && len(c.Server.APIKeys) == 0 && c.Server.APIKeysFile == "" {
+	} else if !isLoopback(host) && len(c.Server.APIKeys)+len(c.Server.AdminKeys) == 0 && c.Server.APIKeysFile == "" {
 		c.warnings = append(c.warnings, fmt.Sprintf("server.listen is %s and there are no server.api_keys: "+
 			"everybody who can reach port %d of this machine can use it", c.Server.Listen, n))
 	}
 	for i, k := range c.Server.APIKeys {
 		if !validKey(string(k)) {
 			bad(fmt.Sprintf("server.api_keys[%d]", i), badKey)
+		}
+	}
+	for i, k := range c.Server.AdminKeys {
+		if !validKey(string(k)) {
+			bad(fmt.Sprintf("server.admin_keys[%d]", i), badKey)
 		}
 	}
 	c.validateModels(bad)

@@ -75,7 +75,7 @@ func (s *Scheduler) reserve(q *Sequence) (kv backend.SeqID, cached int, err erro
 	if kv, n, ok := s.hydrate(q, s.heldOf(q)); ok {
 		return kv, n, nil
 	}
-	kv, err = s.evicting(q, s.heldOf(q), func() (kv backend.SeqID, err error) {
+	kv, err = s.evicting(q.room(), s.heldOf(q), func() (kv backend.SeqID, err error) {
 		src, n := s.lookup(q)
 		if cached = n; n > 0 {
 			return s.kv.Fork(src, n, q.room())
@@ -85,11 +85,12 @@ func (s *Scheduler) reserve(q *Sequence) (kv backend.SeqID, cached int, err erro
 	return kv, cached, err
 }
 
-// evicting gives up what is held, piece by piece, until there is room for a sequence.
-func (s *Scheduler) evicting(q *Sequence, cached int, reserve func() (backend.SeqID, error)) (backend.SeqID, error) {
+// evicting gives up what is held, piece by piece, until there is room for a sequence of
+// which some is held.
+func (s *Scheduler) evicting(room, cached int, reserve func() (backend.SeqID, error)) (backend.SeqID, error) {
 	for {
 		kv, err := reserve()
-		if !errors.Is(err, backend.ErrKVFull) || !s.mayFit(q, cached) {
+		if !errors.Is(err, backend.ErrKVFull) || !s.mayFit(room, cached) {
 			return kv, err
 		}
 		if ok, e := s.held.Evict(); e != nil {
@@ -100,13 +101,13 @@ func (s *Scheduler) evicting(q *Sequence, cached int, reserve func() (backend.Se
 	}
 }
 
-// mayFit reports whether there could be room for a request if less were held. If not,
+// mayFit reports whether there could be room for a sequence if less were held. If not,
 // it would be given up for nothing.
-func (s *Scheduler) mayFit(q *Sequence, cached int) bool {
+func (s *Scheduler) mayFit(room, cached int) bool {
 	if s.held == nil {
 		return false
 	}
-	pages := paging.Pages(q.room()) - cached/paging.PageTokens
+	pages := paging.Pages(room) - cached/paging.PageTokens
 	for _, r := range s.running {
 		pages += paging.Pages(r.room()) - r.cached/paging.PageTokens
 	}

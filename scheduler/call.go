@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/kvstore"
 	"github.com/inferflux/inferflux/scheduler/prefix"
 )
 
@@ -63,8 +64,8 @@ func (s *Scheduler) Prefixes(ctx context.Context, n int) (entries []prefix.Entry
 	return entries, err
 }
 
-// ClearPrefixes gives up what is held of ended sequences, of a tenant or of all, and
-// returns how many entries there were.
+// ClearPrefixes gives up what is held of ended sequences, of a tenant or of all, and then
+// what is stored too, and returns how many entries were held.
 func (s *Scheduler) ClearPrefixes(ctx context.Context, all bool, tenant string) (n int, err error) {
 	var failed error
 	err = s.call(ctx, func() {
@@ -74,10 +75,10 @@ func (s *Scheduler) ClearPrefixes(ctx context.Context, all bool, tenant string) 
 		if n, failed = s.held.Clear(all, tenant); failed != nil {
 			s.broken = fmt.Errorf("%w: %w", backend.ErrEngineFailed, failed)
 		}
-		usage := s.kv.Usage()
-		s.mu.Lock()
-		s.usage, s.prefixes = usage, s.held.Stats()
-		s.mu.Unlock()
+		s.recount()
 	})
+	if all && s.opts.Store != nil && err == nil {
+		s.opts.Store.Clear(func(scope kvstore.Scope) bool { return scope.Model == s.opts.StoreModel })
+	}
 	return n, errors.Join(err, failed)
 }

@@ -43,7 +43,7 @@ func (s *Scheduler) hydrate(q *Sequence, n int) (kv backend.SeqID, cached int, o
 	if !found || e.Matched < n+leastStored || e.Tokens > s.context || !s.opts.Store.Cheaper(e) {
 		return 0, 0, false
 	}
-	kv, err := s.evicting(q, 0, func() (backend.SeqID, error) { return s.kv.Reserve(max(q.room(), e.Tokens)) })
+	kv, err := s.evicting(max(q.room(), e.Tokens), 0, func() (backend.SeqID, error) { return s.kv.Reserve(max(q.room(), e.Tokens)) })
 	if err != nil {
 		return 0, 0, false
 	}

@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -18,17 +17,25 @@ const listed = 100
 
 // admin adds the endpoints by which an operator looks after the caches:
 //
-//	GET  /v1/admin/cache         what each model holds of ended requests
-//	POST /v1/admin/cache/clear   {"model": …} gives it up; of all models without one
-//	POST /v1/admin/cache/warm    {"model": …, "prompt": …} computes the KV of a text, to be held
+//	GET  /v1/admin/cache          what each model holds of ended requests
+//	POST /v1/admin/cache/clear    {"model": …} gives it up, what is stored too; of all models without one
+//	POST /v1/admin/cache/warm     {"model": …, "prompt": …} computes the KV of a text, to be held
+//	POST /v1/admin/cache/save     {"model": …} stores what is held in memory and on disk
+//	POST /v1/admin/cache/restore  {"model": …} holds what is stored, as far as there is room
+//	POST /v1/admin/cache/export   {"model": …, "prompt": …} answers with the KV of a text
+//	POST /v1/admin/cache/import   ?model=… holds the KV in the body
 func (s *Server) admin(mux *http.ServeMux) {
 	for path, h := range map[string]struct {
 		method string
 		handle func(w http.ResponseWriter, r *http.Request) error
 	}{
-		"/v1/admin/cache":       {http.MethodGet, s.showCache},
-		"/v1/admin/cache/clear": {http.MethodPost, s.clearCache},
-		"/v1/admin/cache/warm":  {http.MethodPost, s.warmCache},
+		"/v1/admin/cache":         {http.MethodGet, s.showCache},
+		"/v1/admin/cache/clear":   {http.MethodPost, s.clearCache},
+		"/v1/admin/cache/warm":    {http.MethodPost, s.warmCache},
+		"/v1/admin/cache/save":    {http.MethodPost, s.saveCache},
+		"/v1/admin/cache/restore": {http.MethodPost, s.restoreCache},
+		"/v1/admin/cache/export":  {http.MethodPost, s.exportCache},
+		importPath:                {http.MethodPost, s.importCache},
 	} {
 		mux.HandleFunc(h.method+" "+path, func(w http.ResponseWriter, r *http.Request) {
 			if err := h.handle(w, r); err != nil {
@@ -77,19 +84,35 @@ func (s *Server) showCache(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, map[string]any{"models": states})
 }
 
-// adminRequest is the body of what changes a cache.
+// adminRequest is the body of what changes a cache. A prompt is a text, or its tokens.
 type adminRequest struct {
-	Model  string `json:"model"`
-	Prompt string `json:"prompt"`
+	Model  string  `json:"model"`
+	Prompt string  `json:"prompt"`
+	Tokens []int32 `json:"tokens"`
 }
 
 func decodeAdmin(r *http.Request) (a adminRequest, err error) {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
-		return a, &openai.Error{Status: http.StatusBadRequest, Type: openai.TypeInvalidRequest, Message: fmt.Sprintf("the body must be an object with \"model\" and, to warm, \"prompt\": %s", err)}
+		return a, openai.NewError(http.StatusBadRequest, openai.TypeInvalidRequest, "the body must be an object with \"model\" and, to warm and export, \"prompt\" or \"tokens\": %s", err)
 	}
 	return a, nil
+}
+
+// named is the models that a request is about.
+func (s *Server) named(model string) ([]*generate.Model, error) {
+	if model != "" {
+		m, err := s.o.Models.Get(model)
+		return []*generate.Model{m}, err
+	}
+	var all []*generate.Model
+	for _, e := range s.o.Models.List() {
+		if e.State == generate.Ready {
+			all = append(all, e.Model)
+		}
+	}
+	return all, nil
 }
 
 func (s *Server) clearCache(w http.ResponseWriter, r *http.Request) error {
@@ -97,19 +120,9 @@ func (s *Server) clearCache(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var models []*generate.Model
-	if a.Model != "" {
-		m, err := s.o.Models.Get(a.Model)
-		if err != nil {
-			return err
-		}
-		models = append(models, m)
-	} else {
-		for _, e := range s.o.Models.List() {
-			if e.State == generate.Ready {
-				models = append(models, e.Model)
-			}
-		}
+	models, err := s.named(a.Model)
+	if err != nil {
+		return err
 	}
 	cleared := 0
 	for _, m := range models {
@@ -123,31 +136,44 @@ func (s *Server) clearCache(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) warmCache(w http.ResponseWriter, r *http.Request) error {
+	_, _, u, err := s.compute(r)
+	if err != nil {
+		return err
+	}
+	return reply(w, map[string]any{"prompt_tokens": u.PromptTokens, "cached_tokens": u.CachedTokens})
+}
+
+// compute has a model read a request's prompt, so that it is held for the key that asks.
+func (s *Server) compute(r *http.Request) (m *generate.Model, ids []int32, u generate.Usage, err error) {
 	a, err := decodeAdmin(r)
 	if err != nil {
-		return err
+		return nil, nil, u, err
 	}
-	m, err := s.o.Models.Get(a.Model)
+	if m, err = s.o.Models.Get(a.Model); err != nil {
+		return nil, nil, u, err
+	}
+	ids = a.Tokens
+	if (a.Prompt == "") == (len(ids) == 0) {
+		e := openai.NewError(http.StatusBadRequest, openai.TypeInvalidRequest, `"prompt" must be the text to compute, or "tokens" its tokens`)
+		e.Param = "prompt"
+		return nil, nil, u, e
+	}
+	if len(ids) == 0 {
+		ids = m.RawPrompt(a.Prompt)
+	}
+	stream, err := m.Generate(r.Context(), generate.Request{Prompt: ids, Sampling: sample.Defaults(), MaxTokens: 1, Tenant: openai.TenantOf(r.Context())})
 	if err != nil {
-		return err
-	}
-	if a.Prompt == "" {
-		return &openai.Error{Status: http.StatusBadRequest, Type: openai.TypeInvalidRequest, Param: "prompt", Message: `"prompt" must be the text to compute`}
-	}
-	stream, err := m.Generate(r.Context(), generate.Request{Prompt: m.RawPrompt(a.Prompt), Sampling: sample.Defaults(), MaxTokens: 1})
-	if err != nil {
-		return err
+		return nil, nil, u, err
 	}
 	defer stream.Close()
 	for {
 		if _, err := stream.Next(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return err
+			return nil, nil, u, err
 		}
 	}
-	u := stream.Usage()
-	return reply(w, map[string]any{"prompt_tokens": u.PromptTokens, "cached_tokens": u.CachedTokens})
+	return m, ids, stream.Usage(), nil
 }
 
 func reply(w http.ResponseWriter, v any) error {

@@ -133,6 +133,10 @@ func (s *Server) protect(next http.Handler) http.Handler {
 				e.Write(w)
 				return
 			}
+			if strings.HasPrefix(r.URL.Path, "/v1/admin/") && !s.mayAdminister(key) {
+				forbidden(w, "this key may not administer the server: use one of server.admin_keys")
+				return
+			}
 			client, tenant := strconv.Itoa(key), ""
 			if s.o.PrefixPerKey {
 				tenant = client
@@ -142,6 +146,10 @@ func (s *Server) protect(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// mayAdminister is true for an admin key, or for the only key there is: where several
+// people have keys, what one has asked is none of another's business.
+func (s *Server) mayAdminister(key int) bool { return key >= s.users || len(s.keys) == 1 }
 
 func forbidden(w http.ResponseWriter, why string) {
 	e := &openai.Error{Status: http.StatusForbidden, Type: openai.TypeInvalidRequest, Code: "forbidden", Message: why}
@@ -197,7 +205,11 @@ func (s *Server) limit(next http.Handler) http.Handler {
 			control := http.NewResponseController(w)
 			// Not every ResponseWriter has deadlines; a test's recorder doesn't.
 			_ = control.SetReadDeadline(time.Now().Add(s.o.ReadTimeout))
-			limited := http.MaxBytesReader(unwrap(w), r.Body, s.o.MaxBodyBytes)
+			most := s.o.MaxBodyBytes
+			if r.URL.Path == importPath {
+				most = s.mostImport()
+			}
+			limited := http.MaxBytesReader(unwrap(w), r.Body, most)
 			r.Body = &timedBody{ReadCloser: limited, control: control}
 		}
 		next.ServeHTTP(w, r)

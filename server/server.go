@@ -14,6 +14,8 @@
 // Authorization: Bearer header with one of them. Without keys, a server that
 // listens on a loopback address answers only to a Host header that is an address
 // or localhost, so that no web page can reach it by pointing its own name there.
+// [Options.AdminKeys] are for /v1/admin/… too, which shows and moves what is cached of
+// everybody's requests.
 // Cross-origin requests of browsers are refused, and no CORS headers are sent.
 //
 // # Slow and stuck clients
@@ -37,6 +39,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/inferflux/inferflux/api/openai"
@@ -50,6 +53,9 @@ type Options struct {
 	Metrics *Metrics         // nil: a fresh one, which no scheduler reports to
 	Logger  *slog.Logger     // nil: discard
 	APIKeys []string         // none: no authentication
+	// AdminKeys are API keys too, and may use /v1/admin/…, as a single API key may, and
+	// everybody where there are none.
+	AdminKeys []string
 	Version string
 	// PrefixPerKey has requests use only what others with the same API key have left
 	// in the cache of prefixes.
@@ -65,7 +71,8 @@ type Options struct {
 // Server is the HTTP server. Make it with [New].
 type Server struct {
 	o       Options
-	keys    [][sha256.Size]byte
+	keys    [][sha256.Size]byte // those of administrators last
+	users   int                 // how many of them aren't administrators'
 	handler http.Handler
 	gate    *gate
 	started time.Time
@@ -102,13 +109,14 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s := &Server{o: o, gate: newGate(), started: time.Now()}
-	for i, key := range o.APIKeys {
+	s.users = len(o.APIKeys)
+	for i, key := range slices.Concat(o.APIKeys, o.AdminKeys) {
 		if key == "" {
 			return nil, fmt.Errorf("make the server: API key %d is empty", i+1)
 		}
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
-	s.o.APIKeys = nil // only their hashes are needed from here on
+	s.o.APIKeys, s.o.AdminKeys = nil, nil // only their hashes are needed from here on
 
 	mux := http.NewServeMux()
 	s.admin(mux)

@@ -53,7 +53,7 @@ func (a *API) logFailure(ctx context.Context, err error) {
 func (a *API) handle(w http.ResponseWriter, r *http.Request, e endpoint) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return bodyError(err)
+		return BodyError(err)
 	}
 	req, bad := decodeRequest(body, e)
 	if bad != nil {
@@ -93,7 +93,8 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, e endpoint) error {
 	return b.whole(ctx, w)
 }
 
-func bodyError(err error) error {
+// BodyError says why a request's body could not be read.
+func BodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

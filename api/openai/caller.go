@@ -13,6 +13,9 @@ func WithCaller(ctx context.Context, client, tenant string) context.Context {
 	return context.WithValue(ctx, callerKey{}, caller{client, tenant})
 }
 
+// TenantOf is the tenant of a request.
+func TenantOf(ctx context.Context) string { return callerOf(ctx).tenant }
+
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c

@@ -37,6 +37,11 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
+// NewError makes an Error of a kind.
+func NewError(status int, kind, format string, args ...any) *Error {
+	return &Error{Status: status, Type: kind, Message: fmt.Sprintf(format, args...)}
+}
+
 // Error is the message.
 func (e *Error) Error() string { return e.Message }
 

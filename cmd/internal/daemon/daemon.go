@@ -56,12 +56,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	models := generate.NewModels()
 	metrics := server.NewMetrics(models)
-	var keys []string
-	for _, k := range c.Server.Keys() {
-		keys = append(keys, string(k))
-	}
+	keys, adminKeys := plain(c.Server.Keys()), plain(c.Server.AdminKeys)
 	srv, err := server.New(server.Options{
-		Models: models, Metrics: metrics, Logger: log, APIKeys: keys, Version: o.Version, PrefixPerKey: c.Runtime.KV.PrefixPerKey,
+		Models: models, Metrics: metrics, Logger: log, APIKeys: keys, AdminKeys: adminKeys, Version: o.Version, PrefixPerKey: c.Runtime.KV.PrefixPerKey,
 		MaxBodyBytes: int64(c.Server.MaxBodyBytes), ReadTimeout: c.Server.ReadTimeout, WriteTimeout: c.Server.WriteTimeout,
 		IdleTimeout: c.Server.IdleTimeout, DrainTimeout: max(c.Server.DrainTimeout, 1), // the server's 0 means its default
 	})
@@ -72,7 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s (is another server running there? choose another address with --listen): %w", c.Server.Listen, err)
 	}
-	log.Info("listening", "url", "http://"+ln.Addr().String(), "version", o.Version, "api_keys", len(keys))
+	log.Info("listening", "url", "http://"+ln.Addr().String(), "version", o.Version, "api_keys", len(keys)+len(adminKeys))
 	if o.Listening != nil {
 		o.Listening(ln.Addr())
 	}
@@ -184,4 +181,11 @@ func (f *failures) note(id string, err error) {
 	if f.remaining == 0 {
 		f.stop(&loadError{errors.Join(f.errs...)})
 	}
+}
+
+func plain(keys []config.Secret) (all []string) {
+	for _, k := range keys {
+		all = append(all, string(k))
+	}
+	return all
 }
