@@ -44,9 +44,9 @@ $(NODE_CLIENT)/node_modules/.stamp: $(NODE_CLIENT)/package-lock.json
 	  npm ci --prefix $(NODE_CLIENT) --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not installed: the tests of the Node client will be skipped"; fi
 
-race: build ## Run the short tests under the race detector (needs a C compiler)
+race: build ## Run the short tests under the race detector, with books checked (needs a C compiler)
 	@if command -v cc >/dev/null; then mlx=$$(scripts/test-mlx $(MLX_HOME)) && \
-	  CGO_ENABLED=1 INFERFLUX_TEST_MLX_LIBRARY="$$mlx" $(GO) test -race -short ./...; \
+	  CGO_ENABLED=1 INFERFLUX_TEST_MLX_LIBRARY="$$mlx" $(GO) test -race -short -tags invariants -skip Allocation ./...; \
 	else echo "skipped: the race detector needs a C compiler (cc), and there is none"; fi
 
 test-arm64: ## Run the tests of the CPU kernels on arm64 (under qemu elsewhere)

@@ -216,7 +216,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 	}()
 	for ctx.Err() == nil && s.broken == nil {
 		s.answer()
-		if s.step(ctx) {
+		more := s.step(ctx)
+		s.verify()
+		if more {
 			continue
 		}
 		if s.drained() {

@@ -22,6 +22,7 @@ func NewStepper(e backend.Engine, o Options) *Stepper {
 // go on at once.
 func (s *Stepper) Step() bool {
 	more := s.ctx.Err() == nil && s.step(s.ctx)
+	s.verify()
 	switch {
 	case s.broken != nil && s.failure == nil:
 		s.fail(s.broken)
@@ -63,3 +64,6 @@ func (q *Sequence) Asked() FinishReason { return q.asked() }
 
 // Holds reports whether a sequence runs, and as which of the engine's.
 func Holds(q *Sequence, id backend.SeqID) bool { return q.admitted && !q.over && q.kv == id }
+
+// Evict gives up all that is held.
+func (s *Stepper) Evict() (int, error) { return s.held.Clear(true, "") }

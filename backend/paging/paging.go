@@ -97,6 +97,7 @@ func (t *Table) Sequence(id backend.SeqID) (*Sequence, error) {
 
 // Reserve implements backend.KV.
 func (t *Table) Reserve(positions int) (backend.SeqID, error) {
+	defer t.verify()
 	s := &Sequence{}
 	if err := t.resize(s, positions); err != nil {
 		return 0, fmt.Errorf("reserve kv for %d positions: %w", positions, err)
@@ -120,6 +121,7 @@ func (t *Table) enter(s *Sequence) backend.SeqID {
 
 // Resize implements backend.KV.
 func (t *Table) Resize(id backend.SeqID, positions int) error {
+	defer t.verify()
 	s, err := t.Sequence(id)
 	if err == nil {
 		err = t.resize(s, positions)
@@ -192,6 +194,7 @@ func (t *Table) overdrawn() bool { return t.promised > len(t.free)+len(t.warm) }
 
 // Free implements backend.KV.
 func (t *Table) Free(id backend.SeqID) error {
+	defer t.verify()
 	s, err := t.Sequence(id)
 	if err != nil {
 		return fmt.Errorf("free kv: %w", err)
@@ -212,6 +215,7 @@ func (t *Table) Len(id backend.SeqID) int {
 
 // Truncate implements backend.KV.
 func (t *Table) Truncate(id backend.SeqID, n int) error {
+	defer t.verify()
 	s, err := t.Sequence(id)
 	if err == nil && (n < 0 || n > s.Len) {
 		err = fmt.Errorf("it has %d positions", s.Len)
@@ -247,6 +251,7 @@ func (t *Table) Fork(src backend.SeqID, n, positions int) (backend.SeqID, error)
 	if t.closed {
 		return 0, ErrClosed
 	}
+	defer t.verify()
 	from, err := t.Sequence(src)
 	switch {
 	case err != nil:
@@ -443,6 +448,7 @@ func (t *Table) Prepare(r *Rows) {
 
 // Commit makes the sequences longer by their spans.
 func (t *Table) Commit(r *Rows) {
+	defer t.verify()
 	for i, s := range r.Seqs {
 		t.Lengthen(s, s.Len+r.First[i+1]-r.First[i])
 	}
@@ -450,6 +456,7 @@ func (t *Table) Commit(r *Rows) {
 
 // Undo takes back what Prepare gave.
 func (t *Table) Undo(r *Rows) {
+	defer t.verify()
 	for _, s := range r.Seqs {
 		t.Shorten(s, s.Len)
 	}
