@@ -56,7 +56,7 @@ type Options struct {
 	// AdminKeys are API keys too, and may use /v1/admin/…, as a single API key may, and
 	// everybody where there are none.
 	AdminKeys []string
-	Version string
+	Version   string
 	// PrefixPerKey has requests use only what others with the same API key have left
 	// in the cache of prefixes.
 	PrefixPerKey bool
