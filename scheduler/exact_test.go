@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
-	"github.com/inferflux/inferflux/backend/cpu"
+	_ "github.com/inferflux/inferflux/backend/cpu" // registers the backend
+	_ "github.com/inferflux/inferflux/backend/mlx" // registers the backend
 	"github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/sample"
 	"github.com/inferflux/inferflux/scheduler"
@@ -19,26 +21,31 @@ import (
 // realEngine loads the tiny model on the CPU engine, with little memory for KV.
 func realEngine(t testing.TB, kvTokens int) backend.Engine {
 	t.Helper()
-	return engineOf(t, "llama-gqa-tied", kvTokens)
+	return engineOf(t, "cpu", "llama-gqa-tied", kvTokens)
 }
 
-func engineOf(t testing.TB, name string, kvTokens int) backend.Engine {
+// engineOf loads one of the tiny models on a backend.
+func engineOf(t testing.TB, name, file string, kvTokens int) backend.Engine {
 	t.Helper()
-	f, err := gguf.Open("../model/testdata/" + name + ".gguf")
+	f, err := gguf.Open("../model/testdata/" + file + ".gguf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := cpu.Backend{}.Load(t.Context(), f, backend.LoadOptions{KVTokens: kvTokens, Threads: 1})
+	manager, err := backend.NewManager(backend.Settings{Configs: map[string]backend.Config{"mlx": {Library: os.Getenv("INFERFLUX_TEST_MLX_LIBRARY"), Device: "cpu"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := manager.Load(t.Context(), f, backend.LoadRequest{Backend: name, Options: backend.LoadOptions{KVTokens: kvTokens, KVType: "f32", Threads: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
+		if err := loaded.Engine.Close(); err != nil {
 			t.Error(err)
 		}
 		_ = f.Close()
 	})
-	return e
+	return loaded.Engine
 }
 
 // asked is a request of the tests below, and what it gets alone.
@@ -48,35 +55,48 @@ type asked struct {
 }
 
 // exactly is an answer, log-probabilities to the bit.
-func exactly(tokens []int32, choices []sample.Choice) string {
+func exactly(choices []sample.Choice) string {
 	var b strings.Builder
-	for i, token := range tokens {
-		fmt.Fprintf(&b, "%d %x %x;", token, choices[i].Logprob, choices[i].Top)
+	for _, c := range choices {
+		fmt.Fprintf(&b, "%d %x %x;", c.Token, c.Logprob, c.Top)
+	}
+	return b.String()
+}
+
+// tokensOf is an answer without log-probabilities, which depend on the batch on an engine
+// whose sums do.
+func tokensOf(choices []sample.Choice) string {
+	var b strings.Builder
+	for _, c := range choices {
+		fmt.Fprintf(&b, "%d;", c.Token)
 	}
 	return b.String()
 }
 
 // readExactly reads an answer to its end.
 func readExactly(ctx context.Context, q *scheduler.Sequence) (string, scheduler.FinishReason, error) {
-	var tokens []int32
-	var choices []sample.Choice
+	choices, finish, err := readChoices(ctx, q)
+	return exactly(choices), finish, err
+}
+
+func readChoices(ctx context.Context, q *scheduler.Sequence) (choices []sample.Choice, finish scheduler.FinishReason, err error) {
 	for {
 		e, err := q.Next(ctx)
 		if err != nil {
-			return "", "", err
+			return nil, "", err
 		}
 		if e.HasToken {
-			tokens, choices = append(tokens, e.Choice.Token), append(choices, e.Choice)
+			choices = append(choices, e.Choice)
 		}
 		if e.Err != nil || e.Finish != scheduler.Running {
-			return exactly(tokens, choices), e.Finish, e.Err
+			return choices, e.Finish, e.Err
 		}
 	}
 }
 
 // conversations makes requests that share beginnings in many ways: of a few texts, cut
-// and continued anywhere, with each other's answers in them.
-func conversations(t *testing.T, e backend.Engine, n int) []asked {
+// and continued anywhere, with each other's answers in them, of most tokens at most.
+func conversations(t *testing.T, e backend.Engine, n, most int, show func([]sample.Choice) string) []asked {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	vocab := int32(e.Model().Vocab)
@@ -100,25 +120,17 @@ func conversations(t *testing.T, e backend.Engine, n int) []asked {
 		if rng.IntN(4) == 0 {
 			p.RepetitionPenalty = 1.2
 		}
-		all[i].Request = scheduler.Request{Prompt: prompt, Sampling: p, MaxTokens: 1 + rng.IntN(30)}
-		q, err := alone.Submit(t.Context(), all[i].Request)
+		all[i].Request = scheduler.Request{Prompt: prompt, Sampling: p, MaxTokens: 1 + rng.IntN(most)}
+		choices, _, err := readChoices(t.Context(), submit(t, alone, t.Context(), all[i].Request))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var tokens []int32
-		var choices []sample.Choice
-		for {
-			ev, err := q.Next(t.Context())
-			if err != nil || ev.Err != nil {
-				t.Fatal(err, ev.Err)
-			}
-			tokens, choices = append(tokens, ev.Choice.Token), append(choices, ev.Choice)
-			if ev.Finish != scheduler.Running {
-				break
-			}
+		all[i].want = show(choices)
+		turn := prompt
+		for _, c := range choices {
+			turn = append(turn, c.Token)
 		}
-		all[i].want = exactly(tokens, choices)
-		if turn := slices.Concat(prompt, tokens); len(turn) < 180 && rng.IntN(2) == 0 {
+		if len(turn) < 180 && rng.IntN(2) == 0 {
 			texts = append(texts, turn) // the next turn of a conversation
 		}
 	}
@@ -131,13 +143,27 @@ func conversations(t *testing.T, e backend.Engine, n int) []asked {
 // prompts, however often they were interrupted, and whatever was guessed, each must get
 // what it gets alone, to the bit.
 func TestCachedEqualsUncached(t *testing.T) {
-	e := realEngine(t, 1024)
-	all := conversations(t, e, 80)
+	playSchedules(t, "cpu", 1024, 12, 30, exactly)
+}
+
+// The same on MLX, in float32, to the token.
+func TestCachedEqualsUncachedOnMLX(t *testing.T) {
+	if os.Getenv("INFERFLUX_TEST_MLX_LIBRARY") == "" {
+		t.Skip("INFERFLUX_TEST_MLX_LIBRARY does not name a libmlxc: run `make test`, which installs one where it can")
+	}
+	playSchedules(t, "mlx", 512, 6, 8, tokensOf)
+}
+
+// playSchedules plays schedules of so many requests, with answers of most tokens at most, in
+// so much KV.
+func playSchedules(t *testing.T, name string, kvTokens, requests, most int, show func([]sample.Choice) string) {
+	e := engineOf(t, name, "llama-gqa-tied", kvTokens)
+	all := conversations(t, e, 80, most, show)
 	schedules := 1000
 	if testing.Short() {
 		schedules = 100
 	}
-	drafts := []backend.Engine{engineOf(t, "llama-gqa-tied", 1024), engineOf(t, "llama-mha", 600)}
+	drafts := []backend.Engine{engineOf(t, name, "llama-gqa-tied", 1024), engineOf(t, name, "llama-mha", 600)}
 	var cached, evicted, preempted, guessed, accepted uint64
 	for i := range schedules {
 		rng := rand.New(rand.NewPCG(3, uint64(i)))
@@ -151,18 +177,16 @@ func TestCachedEqualsUncached(t *testing.T) {
 			Speculation: speculation,
 		})
 		var wait sync.WaitGroup
-		for range 12 {
+		for range requests {
 			r := &all[rng.IntN(len(all))]
 			request := r.Request
 			request.Tenant, request.Client = []string{"", "", "other"}[rng.IntN(3)], []string{"a", "b"}[rng.IntN(2)]
 			request.Priority = rng.IntN(3) - 1
-			q, err := s.Submit(t.Context(), request)
-			if err != nil {
-				t.Fatal(err)
-			}
+			q := submit(t, s, t.Context(), request)
 			cancel := rng.IntN(8) == 0
 			check := func() {
-				got, finish, err := readExactly(t.Context(), q)
+				choices, finish, err := readChoices(t.Context(), q)
+				got := show(choices)
 				switch {
 				case err != nil:
 					t.Errorf("schedule %d: %s", i, err)
@@ -202,7 +226,7 @@ func TestCachedEqualsUncached(t *testing.T) {
 		}
 	}
 	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted, %d of %d guesses right", cached, evicted, preempted, accepted, guessed)
-	if cached < uint64(schedules)*20 || evicted == 0 || preempted == 0 || accepted < uint64(schedules) || guessed < accepted+uint64(schedules) {
+	if cached < uint64(schedules) || evicted == 0 || preempted == 0 || accepted < uint64(schedules)/4 || guessed == accepted {
 		t.Error("the schedules test too little")
 	}
 }

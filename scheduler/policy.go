@@ -58,17 +58,16 @@ func (s *Scheduler) rank(q *Sequence, now time.Time) int {
 		return q.req.Priority - aged
 	case LongestPrefix:
 		if aged > 0 || s.held == nil {
-			return -1 << 30
+			return -1<<30 - aged
 		}
 		return -s.held.Held(q.req.Tenant, q.req.Prompt)
 	}
 	return 0
 }
 
-// makeWay preempts a running request for one of a better priority, that of the worst that
-// was let in last. One that has been here for so long that it would be next again isn't
-// preempted. It reports whether there was one, or
-// somebody else has ended meanwhile.
+// makeWay has a running request give way to one of a better priority: of those with the
+// worst, the one that was let in last, but none that has been here for so long that it
+// would be next again. It reports whether there may be room now.
 func (s *Scheduler) makeWay(ctx context.Context, q *Sequence) bool {
 	if s.opts.Policy != ByPriority {
 		return false
