@@ -220,7 +220,7 @@ func (s *Scheduler) settle(q *Sequence, span *backend.Span, st *Step) {
 	st.GuessedTokens += guessed
 	st.AcceptedTokens += accepted
 	if g.follower != nil {
-		s.spec.observe(g, 0, accepted, accepted < guessed)
+		s.spec.observe(g, modelClass, accepted, accepted < guessed)
 	}
 	q.mu.Lock()
 	q.timings.GuessedTokens += guessed
