@@ -27,7 +27,9 @@ type Config struct {
 	KVHeads      int
 	HeadDim      int
 	Parameters   int64
-	Quantization string // the type that holds most of the weights, "Q4_1"
+	// Experts of a layer, and how many of them a token uses; 0: the model has none.
+	Experts, ExpertsUsed int
+	Quantization         string // the type that holds most of the weights, "Q4_1"
 	// LongFrom: in an engine whose sequences may be longer, keys are rotated by other
 	// frequencies (LongRoPE). 0: they are the same in all.
 	LongFrom int
