@@ -107,6 +107,7 @@ func Compile(ctx context.Context, spec Spec, vocab *Vocabulary) (*Compiled, erro
 	if err != nil {
 		return nil, err
 	}
+	vocab.prepareClasses(p)
 	c := &Compiled{vocab: vocab, program: p, masks: make([]*atomic.Pointer[stateMask], len(p.states))}
 	for _, r := range p.rules {
 		own := vocab.shared[r.rule]

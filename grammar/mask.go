@@ -9,7 +9,8 @@ import (
 // be read without knowing the stack, and what is left of the others where the rule
 // may end.
 type stateMask struct {
-	tokens []int32  // if few
+	class  []uint32 // those of a class, shared by many states; may be nil
+	tokens []int32  // the others if few
 	words  []uint32 // if many
 	rest   *trie    // nil if nothing is left of any
 }
@@ -66,11 +67,14 @@ func (w *walker) start(items []item) {
 		if m == nil {
 			m = w.compute(it.state)
 		}
-		for _, t := range m.tokens {
-			w.dst[t/32] |= 1 << (t % 32)
+		for i, word := range m.class {
+			w.dst[i] |= word
 		}
 		for i, word := range m.words {
 			w.dst[i] |= word
+		}
+		for _, t := range m.tokens {
+			w.dst[t/32] |= 1 << (t % 32)
 		}
 		if m.rest != nil && it.stack != nil {
 			w.items(w.caller(it.stack), m.rest, 0)
@@ -93,7 +97,7 @@ func (w *walker) items(items []item, t *trie, node int32) {
 		if w.closer.err != nil {
 			return
 		}
-		pops := w.walk(it.state, t, node, w.dst)
+		pops := w.walk(it.state, t, node, w.dst, known{})
 		if len(pops) == 0 || it.stack == nil {
 			continue
 		}
@@ -108,8 +112,13 @@ func (w *walker) items(items []item, t *trie, node int32) {
 func (w *walker) compute(s int32) *stateMask {
 	v := w.c.vocab
 	words := make([]uint32, v.MaskWords())
-	pops := w.walk(s, &v.trie, 0, words)
 	m := new(stateMask)
+	k := w.known(s)
+	m.class = k.tokens
+	pops := w.walk(s, &v.trie, 0, words, k)
+	allowed := func(id int32) bool {
+		return words[id/32]>>(id%32)&1 == 1 || m.class != nil && m.class[id/32]>>(id%32)&1 == 1
+	}
 	n := 0
 	for _, word := range words {
 		n += bits.OnesCount32(word)
@@ -132,8 +141,9 @@ func (w *walker) compute(s int32) *stateMask {
 	for _, p := range pops {
 		for i := p + 1; i < v.trie.end[p]; i++ {
 			for e := v.trie.first[i]; e >= 0; e = v.trie.next[e] {
-				id := v.trie.token[e]
-				entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
+				if id := v.trie.token[e]; !allowed(id) {
+					entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
+				}
 			}
 		}
 	}
@@ -150,13 +160,47 @@ func (w *walker) compute(s int32) *stateMask {
 	return m
 }
 
+// known is what needn't be walked for: tokens of a class that are allowed, and those
+// that aren't.
+type known struct {
+	tokens []uint32 // nil if there is none
+	most   []uint8  // of the class
+	upTo   uint8    // nodes with no more characters are known
+}
+
+// known finds what a state's automaton says of a class of tokens.
+func (w *walker) known(s int32) known {
+	p := w.c.program
+	best, chars, exact := (*class)(nil), 0, false
+	for _, c := range *w.c.vocab.classes.Load() {
+		if !c.set.within(p.chars[s]) {
+			continue
+		}
+		if n, e := p.count(s, c.set); n > chars {
+			best, chars, exact = c, n, e
+		}
+		if chars > 1 {
+			break // the others are smaller
+		}
+	}
+	switch {
+	case best == nil:
+		return known{}
+	case chars == endless:
+		return known{best.upTo[classChars], best.most, foreign - 1}
+	case exact:
+		return known{best.upTo[chars-1], best.most, foreign - 1}
+	}
+	return known{best.upTo[chars-1], best.most, uint8(chars)}
+}
+
 // many stands for a level of a walk that isn't in one simple state, and has a reading.
 const many = -1
 
 // walk marks in dst the tokens below a trie's node that can be read from state s
 // without leaving its rule, and returns the nodes where the rule may end while longer
-// tokens go on.
-func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32) {
+// tokens go on. What is known is passed by.
+func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops []int32) {
 	states := w.c.program.states
 	base := t.depth[node]
 	single := w.single[:] // by depth: the state, or many
@@ -165,6 +209,10 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32)
 	i := node + 1
 	for i < end {
 		w.left--
+		if k.most != nil && k.most[i] <= k.upTo {
+			i = t.end[i]
+			continue
+		}
 		d := int(t.depth[i] - base)
 		if above := single[d-1]; above != many {
 			to := states[above].next(t.char[i])

@@ -6,18 +6,21 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
 // A Vocabulary is a tokenizer's tokens as a trie, made once and shared by all
-// constraints. It doesn't change.
+// constraints.
 type Vocabulary struct {
 	tokens  [][]byte
 	eos     []int32
 	special []bool
 
-	trie   trie
-	shared map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
+	trie    trie
+	making  sync.Mutex               // held while a class is added
+	classes atomic.Pointer[[]*class] // those with the most characters first
+	shared  map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
 }
 
 // A trie holds texts and the tokens that they stand for, in pre-order: node 0 is the root, the
@@ -65,6 +68,10 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 		}
 	}
 	v.trie = newTrie(entries)
+	v.classes.Store(new([]*class))
+	for _, set := range usual {
+		v.class(set)
+	}
 	for _, d := range []*dfa{common().jsonString, common().jsonNumber, common().space} {
 		v.shared[d] = make([]atomic.Pointer[stateMask], len(d.states))
 	}
