@@ -12,8 +12,12 @@ type stateMask struct {
 	class  []uint32 // those of a class, shared by many states; may be nil
 	tokens []int32  // the others if few
 	words  []uint32 // if many
-	rest   *trie    // nil if nothing is left of any
+	rest   *trie    // nil if nothing is left of any, or too much to copy
+	pops   []int32  // then the nodes of the vocabulary's trie that the rest is below
 }
+
+// maxRest bounds the texts that a rest has of its own.
+const maxRest = 4096
 
 // maxKept bounds the bytes of the masks that a Compiled keeps. What is beyond is
 // computed each time.
@@ -57,7 +61,7 @@ type walker struct {
 	dst    []uint32
 	left   int // trie nodes it may still look at
 	levels []reading
-	single [maxToken + 1]int32
+	single [maxToken + 1]item
 }
 
 // start marks the tokens that go on in any of the items.
@@ -76,8 +80,15 @@ func (w *walker) start(items []item) {
 		for _, t := range m.tokens {
 			w.dst[t/32] |= 1 << (t % 32)
 		}
-		if m.rest != nil && it.stack != nil {
-			w.items(w.caller(it.stack), m.rest, 0)
+		if it.stack == nil || m.rest == nil && m.pops == nil {
+			continue
+		}
+		after := w.caller(it.stack)
+		if m.rest != nil {
+			w.items(after, m.rest, 0)
+		}
+		for _, p := range m.pops {
+			w.items(after, &w.c.vocab.trie, p)
 		}
 	}
 }
@@ -139,7 +150,7 @@ func (w *walker) compute(s int32) *stateMask {
 		pops = nil // nothing goes on where the text ends
 	}
 	for _, p := range pops {
-		for i := p + 1; i < v.trie.end[p]; i++ {
+		for i := p + 1; i < v.trie.end[p] && len(entries) <= maxRest; i++ {
 			for e := v.trie.first[i]; e >= 0; e = v.trie.next[e] {
 				if id := v.trie.token[e]; !allowed(id) {
 					entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
@@ -147,7 +158,11 @@ func (w *walker) compute(s int32) *stateMask {
 			}
 		}
 	}
-	if len(entries) > 0 {
+	switch {
+	case len(entries) > maxRest:
+		m.pops = pops
+		size += int64(4 * len(pops))
+	case len(entries) > 0:
 		t := newTrie(entries)
 		m.rest = &t
 		size += int64(15*len(t.char) + 8*len(entries))
@@ -194,7 +209,8 @@ func (w *walker) known(s int32) known {
 	return known{best.upTo[chars-1], best.most, uint8(chars)}
 }
 
-// many stands for a level of a walk that isn't in one simple state, and has a reading.
+// many stands for a level of a walk that can be read in more than one way: it has a
+// reading.
 const many = -1
 
 // walk marks in dst the tokens below a trie's node that can be read from state s
@@ -203,8 +219,8 @@ const many = -1
 func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops []int32) {
 	states := w.c.program.states
 	base := t.depth[node]
-	single := w.single[:] // by depth: the state, or many
-	single[0] = s
+	single := w.single[:] // by depth: the item, or many
+	single[0] = item{s, bottom}
 	end := t.end[node]
 	i := node + 1
 	for i < end {
@@ -214,20 +230,20 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 			continue
 		}
 		d := int(t.depth[i] - base)
-		if above := single[d-1]; above != many {
-			to := states[above].next(t.char[i])
+		if above := single[d-1]; above.state != many {
+			to := states[above.state].next(t.char[i])
 			if to < 0 {
 				i = t.end[i]
 				continue
 			}
 			if !states[to].branches {
-				single[d] = to
+				single[d] = item{to, above.stack}
 				w.mark(t, i, dst)
 				i++
 				continue
 			}
 			w.closer.reset()
-			w.closer.visit(item{to, bottom})
+			w.closer.visit(item{to, above.stack})
 			here := w.level(d)
 			here.items, here.popped = here.items[:0], false
 			w.closer.close(here)
@@ -236,7 +252,7 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 			w.closer.step(w.levels[d-1].items, t.char[i], here)
 		}
 		here := &w.levels[d]
-		single[d] = many
+		single[d].state = many
 		if here.popped && t.end[i] > i+1 {
 			pops = append(pops, i)
 		}
@@ -253,8 +269,8 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 			i = t.end[i]
 			continue
 		}
-		if len(here.items) == 1 && here.items[0].stack == bottom {
-			single[d] = here.items[0].state
+		if len(here.items) == 1 {
+			single[d] = here.items[0]
 		}
 		i++
 	}
