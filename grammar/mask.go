@@ -5,19 +5,20 @@ import (
 	"math/bits"
 )
 
-// A stateMask is what the vocabulary's trie says of a state: the tokens that can
-// be read without knowing the stack, and what is left of the others where the rule
-// may end.
+// A stateMask is what the vocabulary says of a state: the tokens that can be read without
+// knowing the stack, and where in its trie others go on after the rule's end.
 type stateMask struct {
-	class  []uint32 // those of a class, shared by many states; may be nil
+	class  []uint32 // tokens of a class, shared by many states; may be nil
 	tokens []int32  // the others if few
 	words  []uint32 // if many
-	rest   *trie    // nil if nothing is left of any, or too much to copy
-	pops   []int32  // then the nodes of the vocabulary's trie that the rest is below
+	after  []branch
 }
 
-// maxRest bounds the texts that a rest has of its own.
-const maxRest = 4096
+// A branch is the nodes of the vocabulary's trie where a byte comes after a rule's end.
+type branch struct {
+	char  byte
+	nodes []int32
+}
 
 // maxKept bounds the bytes of the masks that a Compiled keeps. What is beyond is
 // computed each time.
@@ -54,14 +55,15 @@ func (s *State) Mask(dst []uint32) (allowed int, err error) {
 	return allowed, nil
 }
 
-// A walker walks tries for one mask.
+// A walker walks the vocabulary's trie for one mask.
 type walker struct {
-	c      *Compiled
-	closer closer
-	dst    []uint32
-	left   int // trie nodes it may still look at
-	levels []reading
-	single [maxToken + 1]item
+	c           *Compiled
+	closer      closer
+	dst         []uint32
+	left        int // trie nodes it may still look at
+	levels      []reading
+	after, here reading
+	single      [maxToken + 1]item
 }
 
 // start marks the tokens that go on in any of the items.
@@ -80,41 +82,31 @@ func (w *walker) start(items []item) {
 		for _, t := range m.tokens {
 			w.dst[t/32] |= 1 << (t % 32)
 		}
-		if it.stack == nil || m.rest == nil && m.pops == nil {
-			continue
-		}
-		after := w.caller(it.stack)
-		if m.rest != nil {
-			w.items(after, m.rest, 0)
-		}
-		for _, p := range m.pops {
-			w.items(after, &w.c.vocab.trie, p)
+		if it.stack != nil && len(m.after) > 0 {
+			w.returned(it.stack, m.after)
 		}
 	}
 }
 
-// caller returns what can be read where a rule has ended.
-func (w *walker) caller(f *frame) []item {
+// returned marks the tokens that go on after a rule's end.
+func (w *walker) returned(f *frame, branches []branch) {
 	w.closer.reset()
 	w.closer.visit(item{f.ret, f.below})
-	var after reading
-	w.closer.close(&after)
-	return after.items
-}
-
-// items marks the tokens below a trie's node that go on in any of the items.
-func (w *walker) items(items []item, t *trie, node int32) {
-	for _, it := range items {
-		if w.closer.err != nil {
-			return
-		}
-		pops := w.walk(it.state, t, node, w.dst, known{})
-		if len(pops) == 0 || it.stack == nil {
+	w.after.items = w.after.items[:0]
+	w.closer.close(&w.after)
+	for _, b := range branches {
+		w.closer.step(w.after.items, b.char, &w.here)
+		if len(w.here.items) == 0 && !w.here.ends {
 			continue
 		}
-		after := w.caller(it.stack)
-		for _, p := range pops {
-			w.items(after, t, p)
+		for _, node := range b.nodes {
+			w.mark(node, w.dst)
+			for _, it := range w.here.items {
+				if w.closer.err != nil {
+					return
+				}
+				w.walk(it, node, w.dst, known{})
+			}
 		}
 	}
 }
@@ -126,10 +118,7 @@ func (w *walker) compute(s int32) *stateMask {
 	m := new(stateMask)
 	k := w.known(s)
 	m.class = k.tokens
-	pops := w.walk(s, &v.trie, 0, words, k)
-	allowed := func(id int32) bool {
-		return words[id/32]>>(id%32)&1 == 1 || m.class != nil && m.class[id/32]>>(id%32)&1 == 1
-	}
+	pops := w.walk(item{s, bottom}, 0, words, k)
 	n := 0
 	for _, word := range words {
 		n += bits.OnesCount32(word)
@@ -145,27 +134,11 @@ func (w *walker) compute(s int32) *stateMask {
 		}
 	}
 	size := int64(4*(len(m.words)+len(m.tokens)) + 96)
-	var entries []entry
-	if !w.c.program.states[s].called {
-		pops = nil // nothing goes on where the text ends
-	}
-	for _, p := range pops {
-		for i := p + 1; i < v.trie.end[p] && len(entries) <= maxRest; i++ {
-			for e := v.trie.first[i]; e >= 0; e = v.trie.next[e] {
-				if id := v.trie.token[e]; !allowed(id) {
-					entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
-				}
-			}
+	if w.c.program.states[s].called { // else nothing goes on where the text ends
+		m.after = v.trie.branches(pops)
+		for _, b := range m.after {
+			size += int64(4*len(b.nodes) + 32)
 		}
-	}
-	switch {
-	case len(entries) > maxRest:
-		m.pops = pops
-		size += int64(4 * len(pops))
-	case len(entries) > 0:
-		t := newTrie(entries)
-		m.rest = &t
-		size += int64(15*len(t.char) + 8*len(entries))
 	}
 	if w.closer.err != nil || w.c.kept.Add(size) > maxKept {
 		w.c.kept.Add(-size)
@@ -213,14 +186,14 @@ func (w *walker) known(s int32) known {
 // reading.
 const many = -1
 
-// walk marks in dst the tokens below a trie's node that can be read from state s
-// without leaving its rule, and returns the nodes where the rule may end while longer
-// tokens go on. What is known is passed by.
-func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops []int32) {
-	states := w.c.program.states
+// walk marks in dst the tokens below a node of the trie that can be read from an item,
+// and returns the nodes at which its stack's bottom is left, if it has one, while longer tokens
+// go on. What is known is passed by.
+func (w *walker) walk(from item, node int32, dst []uint32, k known) (pops []int32) {
+	states, t := w.c.program.states, &w.c.vocab.trie
 	base := t.depth[node]
 	single := w.single[:] // by depth: the item, or many
-	single[0] = item{s, bottom}
+	single[0] = from
 	end := t.end[node]
 	i := node + 1
 	for i < end {
@@ -238,7 +211,7 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 			}
 			if !states[to].branches {
 				single[d] = item{to, above.stack}
-				w.mark(t, i, dst)
+				w.mark(i, dst)
 				i++
 				continue
 			}
@@ -262,8 +235,8 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 		if w.closer.err != nil {
 			return pops
 		}
-		if here.popped || len(here.items) > 0 {
-			w.mark(t, i, dst)
+		if here.popped || here.ends || len(here.items) > 0 {
+			w.mark(i, dst)
 		}
 		if len(here.items) == 0 {
 			i = t.end[i]
@@ -278,7 +251,8 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32, k known) (pops
 }
 
 // mark sets the tokens that end at a node.
-func (w *walker) mark(t *trie, node int32, dst []uint32) {
+func (w *walker) mark(node int32, dst []uint32) {
+	t := &w.c.vocab.trie
 	for e := t.first[node]; e >= 0; e = t.next[e] {
 		id := t.token[e]
 		dst[id/32] |= 1 << (id % 32)

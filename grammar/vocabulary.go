@@ -141,6 +141,38 @@ func newTrie(entries []entry) trie {
 	return t
 }
 
+// branches lists the children of nodes by their bytes.
+func (t *trie) branches(nodes []int32) (all []branch) {
+	var counts [256]int
+	total := 0
+	each := func(visit func(child int32)) {
+		for _, n := range nodes {
+			for i := n + 1; i < t.end[n]; i = t.end[i] {
+				visit(i)
+			}
+		}
+	}
+	each(func(i int32) {
+		counts[t.char[i]]++
+		total++
+	})
+	var place [256]int
+	list := make([]int32, total)
+	at := 0
+	for b, n := range counts {
+		place[b] = len(all)
+		if n > 0 {
+			all = append(all, branch{byte(b), list[at:at:at+n]})
+			at += n
+		}
+	}
+	each(func(i int32) {
+		b := &all[place[t.char[i]]]
+		b.nodes = append(b.nodes, i)
+	})
+	return all
+}
+
 // Size returns the number of tokens, special ones included.
 func (v *Vocabulary) Size() int { return len(v.tokens) }
 
