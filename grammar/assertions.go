@@ -80,7 +80,11 @@ func (c *schemaCompiler) strings(n *node, d *dfa) *dfa {
 		if high >= 0 && low > high {
 			return nil
 		}
-		d = c.meetLang(d, lengths(c.lim, low, high))
+		bounds := [2]int{low, high}
+		if c.lengths[bounds] == nil {
+			c.lengths[bounds] = lengths(c.lim, low, high)
+		}
+		d = c.meetLang(d, c.lengths[bounds])
 	}
 	return d
 }

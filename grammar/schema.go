@@ -17,6 +17,7 @@ type schemaCompiler struct {
 	values  map[term]*value // nil while it is being found
 	index   map[string]int32
 	langs   map[*dfa]int32
+	lengths map[[2]int]*dfa // by the least and the most characters
 	rules   []*dfa
 	todo    []pending
 	current conj
@@ -31,6 +32,7 @@ func compileSchema(lim *budget, source string) *program {
 		values:  make(map[term]*value),
 		index:   make(map[string]int32),
 		langs:   make(map[*dfa]int32),
+		lengths: make(map[[2]int]*dfa),
 	}
 	c.findAnchors(c.root)
 	c.rule(conj{{n: c.root}})

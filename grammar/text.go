@@ -6,9 +6,72 @@ import (
 	"strings"
 )
 
-// lengths accepts the strings of min to max characters; max < 0 is no bound.
+// lengths accepts the strings of min to max characters; max < 0 is no bound. It is a copy
+// of a character's automaton for each of them: to find the many states of a long one by
+// determinize takes a hundred times as long.
 func lengths(lim *budget, min, max int) *dfa {
-	return compileExpr(lim, repeat{anyRune(), min, max})
+	char := common().char.states // its state 1 is the only one that accepts
+	size := int32(len(char)) - 1
+	last := max
+	if max < 0 {
+		last = min
+	}
+	var out dfa
+	for n := range last + 1 {
+		lim.spend(textCost)
+		base := int32(n) * size
+		next := base + size // where the next character starts
+		if n == last {
+			if max >= 0 {
+				out.states = append(out.states, dfaState{accept: true})
+				break
+			}
+			next = base
+		}
+		for s, t := range char {
+			if t.accept {
+				continue
+			}
+			state := dfaState{edges: slices.Clone(t.edges), accept: s == 0 && n >= min}
+			for i, e := range t.edges {
+				if char[e.to].accept {
+					state.edges[i].to = next
+				} else {
+					state.edges[i].to = base + e.to - 1
+				}
+			}
+			out.states = append(out.states, state)
+		}
+	}
+	return &out
+}
+
+// textCost is what a character of lengths costs of the budget.
+const textCost = 100
+
+// quoted is a language of JSON's strings with the quotes, of which d has what is between them.
+func quoted(lim *budget, d *dfa) *dfa {
+	lim.spend(2 * len(d.states))
+	n := int32(len(d.states))
+	out := dfa{states: make([]dfaState, 0, n+2)}
+	out.states = append(out.states, dfaState{edges: []edge{{'"', '"', 1}}})
+	for _, s := range d.states {
+		edges := make([]edge, 0, len(s.edges)+1)
+		close := edge{'"', '"', n + 1}
+		for _, e := range s.edges {
+			if s.accept && e.lo > '"' && close.to >= 0 {
+				edges = append(edges, close)
+				close.to = -1
+			}
+			edges = append(edges, edge{e.lo, e.hi, e.to + 1})
+		}
+		if s.accept && close.to >= 0 {
+			edges = append(edges, close)
+		}
+		out.states = append(out.states, dfaState{edges: edges})
+	}
+	out.states = append(out.states, dfaState{accept: true})
+	return minimize(lim, &out)
 }
 
 // encode turns a language of strings into that of how JSON writes them, without
