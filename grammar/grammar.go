@@ -114,8 +114,13 @@ func Compile(ctx context.Context, spec Spec, vocab *Vocabulary) (*Compiled, erro
 		if own == nil {
 			own = make([]atomic.Pointer[stateMask], len(r.rule.states))
 		}
+		repeated, ok := findRun(r.rule, vocab.longest)
 		for i := range own {
-			c.masks[int(r.base)+i] = &own[i]
+			like := i
+			if ok {
+				like = repeated.like(i)
+			}
+			c.masks[int(r.base)+i] = &own[like]
 		}
 	}
 	return c, nil

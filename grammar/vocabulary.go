@@ -16,6 +16,7 @@ type Vocabulary struct {
 	tokens  [][]byte
 	eos     []int32
 	special []bool
+	longest int // bytes of a token
 
 	trie    trie
 	making  sync.Mutex               // held while a class is added
@@ -65,6 +66,7 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 	for i, t := range tokens {
 		if !v.special[i] && len(t) > 0 && len(t) <= maxToken {
 			entries = append(entries, entry{t, int32(i)})
+			v.longest = max(v.longest, len(t))
 		}
 	}
 	v.trie = newTrie(entries)
