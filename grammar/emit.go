@@ -75,7 +75,10 @@ func (c *schemaCompiler) stringExpr(d *dfa) expr {
 	if d == common().text {
 		return c.shared(d, func() *dfa { return common().jsonString })
 	}
-	written := func() *dfa { return quoted(c.lim, encode(c.lim, d)) }
+	written := c.written[d]
+	if written == nil {
+		written = func() *dfa { return quoted(c.lim, encode(c.lim, d)) }
+	}
 	if len(d.states) <= inlined {
 		return language{written()}
 	}

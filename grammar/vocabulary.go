@@ -19,8 +19,8 @@ type Vocabulary struct {
 	longest int // bytes of a token
 
 	trie    trie
-	making  sync.Mutex               // held while a class is added
-	classes atomic.Pointer[[]*class] // those with the most characters first
+	making  sync.Mutex                           // held while a class is added
+	classes atomic.Pointer[[]*class]             // those with the most characters first
 	shared  map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
 }
 
@@ -164,7 +164,7 @@ func (t *trie) branches(nodes []int32) (all []branch) {
 	for b, n := range counts {
 		place[b] = len(all)
 		if n > 0 {
-			all = append(all, branch{byte(b), list[at:at:at+n]})
+			all = append(all, branch{byte(b), list[at : at : at+n]})
 			at += n
 		}
 	}
