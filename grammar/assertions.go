@@ -7,12 +7,20 @@ import (
 
 // count returns the value of a keyword that counts, or absent.
 func count(n *node, keyword string, absent int) int {
+	return countUpTo(n, keyword, absent, false)
+}
+
+// countUpTo is count; if it may be cut, the value is no more than maxText.
+func countUpTo(n *node, keyword string, absent int, cut bool) int {
 	k := n.members[keyword]
 	if k == nil {
 		return absent
 	}
 	if k.kind != '0' || !k.number.IsInt() || k.number.Sign() < 0 {
 		fail(n, keyword, "it must be a whole number that isn't negative")
+	}
+	if cut && k.number.Cmp(big.NewRat(maxText, 1)) > 0 {
+		return maxText
 	}
 	if k.number.Cmp(big.NewRat(maxRepeat, 1)) > 0 {
 		fail(n, keyword, "it is above %d, the most that is supported", maxRepeat)
@@ -95,10 +103,13 @@ func (c *schemaCompiler) strings(n *node, d *dfa) *dfa {
 			d = c.meetLang(d, text)
 		}
 	}
-	low, high := count(n, "minLength", 0), count(n, "maxLength", -1)
+	low, high := count(n, "minLength", 0), countUpTo(n, "maxLength", -1, true)
 	if (low > 0 || high >= 0) && d != nil {
 		if high >= 0 && low > high {
 			return nil
+		}
+		if least, most := span(c.lim, d); least >= low && (high < 0 || most >= 0 && most <= high) {
+			return d // they say nothing new
 		}
 		bounds := [2]int{low, high}
 		if c.lengths[bounds] == nil {

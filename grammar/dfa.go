@@ -94,7 +94,7 @@ func product(lim *budget, a, b *dfa, accept func(a, b bool) bool) *dfa {
 			}
 			at = hi + 1
 		}
-		lim.spend(1 + len(s.edges))
+		lim.spend(nodeCost + 2*len(s.edges))
 		out.states = append(out.states, s)
 	}
 	return minimize(lim, trim(&out))

@@ -23,7 +23,7 @@ type Keyword struct {
 }
 
 // Keywords returns all keywords known, in alphabetical order. Others are refused, except
-// those that begin with "x-", which are annotations.
+// those that begin with "x-" or "_", which are annotations.
 func Keywords() []Keyword { return slices.Clone(keywords) }
 
 var keywords = []Keyword{
@@ -81,7 +81,7 @@ var keywords = []Keyword{
 	{"markdownEnumDescriptions", Annotation, ""},
 	{"maxContains", Refused, "what must not be counted can't be told in general"},
 	{"maxItems", Enforced, ""},
-	{"maxLength", Enforced, ""},
+	{"maxLength", Enforced, "above 10000 as 10000"},
 	{"maxProperties", Enforced, ""},
 	{"maximum", Enforced, ""},
 	{"minContains", Enforced, ""},
@@ -131,7 +131,7 @@ func support(name string) Keyword {
 	switch {
 	case ok:
 		return keywords[i]
-	case strings.HasPrefix(name, "x-"):
+	case strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "_"):
 		return Keyword{name, Annotation, ""}
 	}
 	return Keyword{name, Refused, "it isn't known"}

@@ -44,6 +44,58 @@ func lengths(lim *budget, min, max int) *dfa {
 	return &out
 }
 
+// span returns the fewest characters of d's strings, and the most, or -1 if there is no most.
+func span(lim *budget, d *dfa) (least, most int) {
+	// Depth first, with a stack of our own; a state on the way to itself is a cycle, in which
+	// there are characters.
+	const open, done = 1, 2
+	mark := make([]byte, len(d.states))
+	low, high := make([]int, len(d.states)), make([]int, len(d.states))
+	endless := false
+	for stack := []int32{0}; len(stack) > 0; {
+		i := stack[len(stack)-1]
+		s := &d.states[i]
+		if mark[i] == 0 {
+			lim.spend(1 + len(s.edges))
+			mark[i] = open
+			for _, e := range s.edges {
+				switch mark[e.to] {
+				case 0:
+					stack = append(stack, e.to)
+				case open:
+					endless = true
+				}
+			}
+			continue
+		}
+		stack = stack[:len(stack)-1]
+		if mark[i] == done {
+			continue
+		}
+		mark[i] = done
+		low[i], high[i] = 1<<30, 0
+		if s.accept {
+			low[i] = 0
+		}
+		for _, e := range s.edges {
+			n := 1
+			if e.lo >= 0x80 && e.lo < 0xc0 {
+				n = 0 // the character has been counted
+			}
+			if mark[e.to] == done {
+				low[i] = min(low[i], n+low[e.to])
+			} else {
+				low[i] = min(low[i], n) // not more, whatever it is
+			}
+			high[i] = max(high[i], n+high[e.to])
+		}
+	}
+	if endless {
+		return low[0], -1
+	}
+	return low[0], high[0]
+}
+
 // textCost is what a character of lengths costs of the budget.
 const textCost = 100
 
