@@ -14,6 +14,21 @@ type stateMask struct {
 	after  []branch
 }
 
+// several says whether more than one token can be read without knowing the stack. It may
+// overlook it where those of a class and others are one each.
+func (m *stateMask) several() bool {
+	if len(m.tokens) > 1 || len(m.words) > 0 {
+		return true
+	}
+	n := 0
+	for _, word := range m.class {
+		if n += bits.OnesCount32(word); n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // A branch is the nodes of the vocabulary's trie where a byte comes after a rule's end.
 type branch struct {
 	char  byte
