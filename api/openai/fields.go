@@ -22,7 +22,7 @@ const (
 const defaultCompletionTokens = 16
 
 // fields is the one list that both the decoder and the reference page use.
-var fields = slices.Concat(mainFields, samplingFields, constraintFields, speedFields)
+var fields = slices.Concat(mainFields, samplingFields, constraintFields, speedFields, promptFields)
 
 var mainFields = []Field{
 	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
@@ -280,8 +280,6 @@ var mainFields = []Field{
 	refused("moderation", "answers are not moderated"),
 	refused("n_predict", "use \"max_tokens\""),
 	refused("prompt_logprobs", "only generated tokens get log-probabilities"),
-	refused("continue_final_message", "an answer is always a new message"),
-	refused("add_generation_prompt", "an answer is always a new message"),
 	refused("chat_template", "the template is the model's own"),
 	refused("use_beam_search", "only sampling is supported"),
 	refused("length_penalty", "only sampling is supported"),

@@ -2,6 +2,9 @@
 //
 //	POST /v1/chat/completions   a conversation, through the model's chat template
 //	POST /v1/completions        raw text or token ids, continued as they are
+//	POST /tokenize              text, or a conversation, to token ids
+//	POST /detokenize            and back
+//	POST /apply-template        a conversation to the text that the model is given
 //	GET  /v1/models             what is served
 //	GET  /v1/models/{id}        one of them, by id or alias
 //
@@ -60,6 +63,9 @@ func New(o Options) *API {
 func (a *API) Register(mux *http.ServeMux) {
 	route(mux, http.MethodPost, "/v1/chat/completions", a.generate(chatEndpoint))
 	route(mux, http.MethodPost, "/v1/completions", a.generate(completionEndpoint))
+	route(mux, http.MethodPost, "/tokenize", a.plain(a.tokenize))
+	route(mux, http.MethodPost, "/detokenize", a.plain(a.detokenize))
+	route(mux, http.MethodPost, "/apply-template", a.plain(a.applyTemplate))
 	route(mux, http.MethodGet, "/v1/models", a.listModels)
 	// Ids may hold slashes.
 	route(mux, http.MethodGet, "/v1/models/{id...}", a.getModel)

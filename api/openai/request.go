@@ -66,6 +66,11 @@ func decodeRequest(body []byte, e endpoint) (*request, *Error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeObject(object, e)
+}
+
+// decodeObject reads the fields of a body.
+func decodeObject(object map[string]json.RawMessage, e endpoint) (*request, *Error) {
 	r := &request{endpoint: e, n: 1, sampling: sample.Defaults(), given: make(map[string]bool, len(object))}
 	r.chat.AddGenerationPrompt = true
 	// In order, so that a body with two faults always gets the same answer.
@@ -130,6 +135,9 @@ func (r *request) check() *Error {
 	if err := r.checkSampling(); err != nil {
 		return err
 	}
+	if err := r.checkPrompt(); err != nil {
+		return err
+	}
 	r.maxTokens = max(r.maxTokens, r.maxCompletionTokens)
 	if r.maxTokens == 0 && r.endpoint == completionEndpoint {
 		r.maxTokens = defaultCompletionTokens
@@ -151,13 +159,6 @@ func missing(name string) *Error {
 
 // bind checks what only the model can say.
 func (r *request) bind(m *generate.Model) *Error {
-	vocab := m.Engine().Model().Vocab
-	inVocab := func(path string, id int32) *Error {
-		if int(id) < vocab {
-			return nil
-		}
-		return outOfRange(path, fmt.Sprintf("a token id below %d, the size of the vocabulary of %q", vocab, m.ID()), fmt.Sprint(id))
-	}
 	if r.wantLogprobs && !m.Engine().Capabilities().Logprobs {
 		return unsupported("logprobs", "the backend of model %q can't report log-probabilities", m.ID())
 	}
@@ -165,18 +166,18 @@ func (r *request) bind(m *generate.Model) *Error {
 		return err
 	}
 	for i, id := range r.stopTokens {
-		if err := inVocab(fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {
+		if err := inVocabulary(m, fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {
 			return err
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.sampling.LogitBias)) {
-		if err := inVocab("logit_bias", id); err != nil {
+		if err := inVocabulary(m, "logit_bias", id); err != nil {
 			return err
 		}
 	}
 	for _, p := range r.prompts {
 		for _, id := range p.tokens {
-			if err := inVocab("prompt", id); err != nil {
+			if err := inVocabulary(m, "prompt", id); err != nil {
 				return err
 			}
 		}
@@ -186,6 +187,15 @@ func (r *request) bind(m *generate.Model) *Error {
 	}
 	r.bindSampling(m)
 	return nil
+}
+
+// inVocabulary refuses a token id that the model doesn't have.
+func inVocabulary(m *generate.Model, path string, id int32) *Error {
+	vocab := m.Engine().Model().Vocab
+	if int(id) < vocab {
+		return nil
+	}
+	return outOfRange(path, fmt.Sprintf("a token id below %d, the size of the vocabulary of %q", vocab, m.ID()), fmt.Sprint(id))
 }
 
 // generation is the request of answer number i to a prompt.
