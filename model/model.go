@@ -46,6 +46,10 @@ func (c Config) KVFingerprint(checkpoint string, context int) string {
 // Model is a loaded architecture, bound to the weights its Loader made.
 type Model interface {
 	Config() Config
-	// Forward runs one step and returns the logits [wanted rows, Vocab].
-	Forward(ops nn.Ops) nn.Tensor
+	// Hidden runs one step up to what the logits are made of, the hidden states after
+	// the last norm, [wanted rows, Hidden].
+	Hidden(ops nn.Ops) nn.Tensor
+	// Logits are those of hidden states, [rows of hidden, Vocab]. It leaves them as
+	// they are.
+	Logits(ops nn.Ops, hidden nn.Tensor) nn.Tensor
 }

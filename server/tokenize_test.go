@@ -66,12 +66,12 @@ func TestTokenizeRefuses(t *testing.T) {
 	}
 }
 
-// TestContinueFinalMessage: the recital begins after a newline, which only the continued
-// message ends with.
+// TestContinueFinalMessage: the answer is what follows the text of the message itself.
 func TestContinueFinalMessage(t *testing.T) {
 	s := newSite(t, siteOptions{})
-	a := s.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"Count."},{"role":"assistant","content":"So:\n"}],"continue_final_message":true,"temperature":0}`)
-	if got, want := a.text(), recited; got != want {
+	a := s.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"Count."},{"role":"assistant","content":"So x"}],"continue_final_message":true,"temperature":0,"max_tokens":8}`)
+	want := s.post("/v1/completions", `{"prompt":"<|im_start|>user\nCount.<|im_end|>\n<|im_start|>assistant\nSo x","temperature":0,"max_tokens":8}`).text()
+	if got := a.text(); got != want || want == "" {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
