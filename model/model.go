@@ -28,6 +28,9 @@ type Config struct {
 	HeadDim      int
 	Parameters   int64
 	Quantization string // the type that holds most of the weights, "Q4_1"
+	// MeanPooling: the model was made to embed texts as the mean of their hidden states;
+	// otherwise, if at all, as that of the last token.
+	MeanPooling bool
 	// LongFrom: in an engine whose sequences may be longer, keys are rotated by other
 	// frequencies (LongRoPE). 0: they are the same in all.
 	LongFrom int

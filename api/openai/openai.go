@@ -2,6 +2,8 @@
 //
 //	POST /v1/chat/completions   a conversation, through the model's chat template
 //	POST /v1/completions        raw text or token ids, continued as they are
+//	POST /v1/embeddings         texts to vectors
+//	POST /v1/rerank, /v1/score  how well texts fit a query, or each other
 //	POST /tokenize              text, or a conversation, to token ids
 //	POST /detokenize            and back
 //	POST /apply-template        a conversation to the text that the model is given
@@ -63,6 +65,9 @@ func New(o Options) *API {
 func (a *API) Register(mux *http.ServeMux) {
 	route(mux, http.MethodPost, "/v1/chat/completions", a.generate(chatEndpoint))
 	route(mux, http.MethodPost, "/v1/completions", a.generate(completionEndpoint))
+	route(mux, http.MethodPost, "/v1/embeddings", a.plain(a.embeddings))
+	route(mux, http.MethodPost, "/v1/rerank", a.plain(a.rerank))
+	route(mux, http.MethodPost, "/v1/score", a.plain(a.score))
 	route(mux, http.MethodPost, "/tokenize", a.plain(a.tokenize))
 	route(mux, http.MethodPost, "/detokenize", a.plain(a.detokenize))
 	route(mux, http.MethodPost, "/apply-template", a.plain(a.applyTemplate))

@@ -29,6 +29,9 @@ func Endpoints() []Endpoint {
 	return []Endpoint{
 		{"/v1/chat/completions", in(chatEndpoint)},
 		{"/v1/completions", in(completionEndpoint)},
+		{"/v1/embeddings", described(embedFields)},
+		{"/v1/rerank", described(rerankFields)},
+		{"/v1/score", described(scoreFields)},
 		{"/tokenize", described(tokenizeFields)},
 		{"/detokenize", described(detokenizeFields)},
 		{"/apply-template", in(chatEndpoint)},

@@ -183,10 +183,14 @@ func (r *request) bind(m *generate.Model) *Error {
 		}
 	}
 	if r.priority != 0 && m.Policy() != scheduler.ByPriority {
-		return unsupported("priority", `model %q is not scheduled by priority: leave "priority" out, or set runtime.scheduler.policy to priority on the server`, m.ID())
+		return noPriority(m)
 	}
 	r.bindSampling(m)
 	return nil
+}
+
+func noPriority(m *generate.Model) *Error {
+	return unsupported("priority", `model %q is not scheduled by priority: leave "priority" out, or set runtime.scheduler.policy to priority on the server`, m.ID())
 }
 
 // inVocabulary refuses a token id that the model doesn't have.
@@ -317,34 +321,39 @@ func (r *request) decodeLogitBias(path string, raw json.RawMessage) *Error {
 	return nil
 }
 
-// decodePrompt reads the four shapes of a raw prompt.
-func (r *request) decodePrompt(path string, raw json.RawMessage) *Error {
+// decodePrompt reads the prompts of a request.
+func (r *request) decodePrompt(path string, raw json.RawMessage) (err *Error) {
+	r.prompts, err = decodeTextsOrTokens(path, raw, maxChoices)
+	return err
+}
+
+// decodeTextsOrTokens reads the four shapes in which texts are given.
+func decodeTextsOrTokens(path string, raw json.RawMessage, most int) ([]prompt, *Error) {
 	const want = "a string, a list of strings, a list of token ids or a list of lists of token ids"
 	switch kindOf(raw) {
 	case "a string":
 		text, err := decodeString(path, raw)
-		r.prompts = []prompt{{text: text}}
-		return err
+		return []prompt{{text: text}}, err
 	case "a list":
 	default:
-		return wrongType(path, want, raw)
+		return nil, wrongType(path, want, raw)
 	}
 	list, err := decodeList(path, raw, maxValues)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(list) == 0 {
-		return outOfRange(path, want, "an empty list")
+		return nil, outOfRange(path, want, "an empty list")
 	}
 	kind := kindOf(list[0])
 	if kind == "a number" {
 		tokens, err := decodeTokens(path, list)
-		r.prompts = []prompt{{tokens: tokens}}
-		return err
+		return []prompt{{tokens: tokens}}, err
 	}
-	if len(list) > maxChoices {
-		return outOfRange(path, fmt.Sprintf("a list of at most %d prompts", maxChoices), fmt.Sprint(len(list)))
+	if len(list) > most {
+		return nil, outOfRange(path, fmt.Sprintf("a list of at most %d texts", most), fmt.Sprint(len(list)))
 	}
+	var prompts []prompt
 	for i, v := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		var p prompt
@@ -357,18 +366,18 @@ func (r *request) decodePrompt(path string, raw json.RawMessage) *Error {
 				break
 			}
 			if len(ids) == 0 {
-				return outOfRange(at, "a list of token ids", "an empty list")
+				return nil, outOfRange(at, "a list of token ids", "an empty list")
 			}
 			p.tokens, err = decodeTokens(at, ids)
 		default:
-			return wrongType(at, "a string, a token id or a list of token ids", v)
+			return nil, wrongType(at, "a string, a token id or a list of token ids", v)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.prompts = append(r.prompts, p)
+		prompts = append(prompts, p)
 	}
-	return nil
+	return prompts, nil
 }
 
 func decodeTokens(path string, list []json.RawMessage) ([]int32, *Error) {
