@@ -60,6 +60,7 @@ func newSite(t *testing.T, o siteOptions) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	srv.Intercept(func(next http.Handler) http.Handler { return described(t, next) })
 	if o.template == "" {
 		o.template = fakeTemplate
 	}

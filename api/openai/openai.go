@@ -61,8 +61,13 @@ func New(o Options) *API {
 	return &API{models: o.Models, log: o.Logger, version: o.Version}
 }
 
+// Mux is where routes are put: an [http.ServeMux], or a list of them.
+type Mux interface {
+	HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request))
+}
+
 // Register adds the routes to mux. A known path with the wrong method gets 405.
-func (a *API) Register(mux *http.ServeMux) {
+func (a *API) Register(mux Mux) {
 	route(mux, http.MethodPost, "/v1/chat/completions", a.generate(chatEndpoint))
 	route(mux, http.MethodPost, "/v1/completions", a.generate(completionEndpoint))
 	route(mux, http.MethodPost, "/v1/embeddings", a.plain(a.embeddings))
@@ -76,7 +81,7 @@ func (a *API) Register(mux *http.ServeMux) {
 	route(mux, http.MethodGet, "/v1/models/{id...}", a.getModel)
 }
 
-func route(mux *http.ServeMux, method, path string, h http.HandlerFunc) {
+func route(mux Mux, method, path string, h http.HandlerFunc) {
 	mux.HandleFunc(method+" "+path, h)
 	mux.HandleFunc(path, MethodNotAllowed(method))
 }
