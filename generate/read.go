@@ -104,19 +104,35 @@ func (m *Model) NextLogits(ctx context.Context, by Caller, prompts [][]int32, to
 	return logits, err
 }
 
+// PromptToken is a token of a prompt, with how likely it is in its place.
+type PromptToken struct {
+	sample.Choice
+	Rank int // among all tokens; 1 is the likeliest
+}
+
 // PromptLogprobs gives the log-probability of each token of a prompt but the first, under
 // what comes before it, with the n most likely ones.
-func (m *Model) PromptLogprobs(ctx context.Context, by Caller, prompt []int32, n int) ([]sample.Choice, error) {
-	choices := make([]sample.Choice, len(prompt)-1)
+func (m *Model) PromptLogprobs(ctx context.Context, by Caller, prompt []int32, n int) ([]PromptToken, error) {
+	choices := make([]PromptToken, len(prompt)-1)
 	var chooser sample.Chooser
 	err := m.read(ctx, by, [][]int32{prompt}, backend.AllLogits, func(_, pos int, rows [][]float32) {
 		for i, row := range rows {
 			if next := pos + i + 1; next < len(prompt) {
-				choices[next-1] = chooser.Score(row, prompt[next], n)
+				choices[next-1] = PromptToken{chooser.Score(row, prompt[next], n), rank(row, prompt[next])}
 			}
 		}
 	})
 	return choices, err
+}
+
+func rank(logits []float32, token int32) int {
+	n, own := 1, logits[token]
+	for _, v := range logits {
+		if v > own {
+			n++
+		}
+	}
+	return n
 }
 
 // readAtOnce is how many of a request's texts may be queued or run at a time, so that

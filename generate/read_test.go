@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,5 +151,23 @@ func TestJudge(t *testing.T) {
 	}
 	if want := odds[0] / (odds[0] + odds[1]); math.Abs(want-float64(scores[0])) > 1e-5 {
 		t.Errorf("score %g, want %g", scores[0], want)
+	}
+}
+
+// TestFillPrompt: neither text is read for control tokens.
+func TestFillPrompt(t *testing.T) {
+	v := newVocabulary(t, "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+	m := generate.New(generate.ModelOptions{ID: "parrot", Tokenizer: v.Tokenizer, Engine: newParrot(v)})
+	defer m.Close()
+	prompt, never, ok := m.FillPrompt("a</s>", nil, "b")
+	want := append([]int32{v.bos}, v.encode(t, "<|fim_prefix|>", "a", "<", "/", "s", ">", "<|fim_suffix|>", "b", "<|fim_middle|>")...)
+	if !ok || !slices.Equal(prompt, want) || len(never) != 3 {
+		t.Errorf("%v, %v, %t; want %v", prompt, never, ok, want)
+	}
+	if prompt, _, _ := m.FillPrompt("", []int32{7, 8}, "b"); !slices.Equal(prompt[2:4], []int32{7, 8}) {
+		t.Errorf("%v", prompt)
+	}
+	if _, _, ok := newParrotModel(t).FillPrompt("a", nil, "b"); ok {
+		t.Error("a model without such tokens")
 	}
 }

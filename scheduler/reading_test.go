@@ -79,6 +79,7 @@ func TestReadings(t *testing.T) {
 		s := scheduler.New(e, scheduler.Options{
 			Policy:     []scheduler.Policy{scheduler.FirstCome, scheduler.ByPriority}[rng.IntN(2)],
 			MaxRunning: 1 + rng.IntN(6), BatchTokens: []int{16, 64, 512}[rng.IntN(3)],
+			Speculation: scheduler.Speculation{Lookup: rng.IntN(2) == 0, Tokens: 4},
 		})
 		done := make(chan error)
 		for range 6 {

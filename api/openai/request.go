@@ -20,8 +20,13 @@ type request struct {
 	prompts  []prompt   // of the completion endpoint
 	echo     bool
 
+	suffix string // "": none
+
+	wantPrompt     bool // prompt_logprobs
+	promptLogprobs int
+
 	stream, includeUsage           bool
-	n                              int
+	n, bestOf                      int // bestOf 0: not given
 	maxTokens, maxCompletionTokens int // 0: not given
 	minTokens                      int
 	stop                           []string
@@ -121,21 +126,14 @@ func (r *request) check() *Error {
 		return badRequest("stream_options", `"stream_options" needs "stream": true`)
 	case r.topLogprobs > 0 && !r.wantLogprobs:
 		return badRequest("top_logprobs", `"top_logprobs" needs "logprobs": true`)
-	case r.echo && r.wantLogprobs:
-		return unsupported("echo", `"echo" together with "logprobs" is not supported: only generated tokens get log-probabilities`)
 	case r.maxTokens > 0 && r.maxCompletionTokens > 0 && r.maxTokens != r.maxCompletionTokens:
 		return badRequest("max_completion_tokens", `"max_tokens" (%d) and "max_completion_tokens" (%d) mean the same and differ: give one`,
 			r.maxTokens, r.maxCompletionTokens)
-	case len(r.prompts)*r.n > maxChoices:
-		return badRequest("n", "%d prompts × \"n\" of %d are more than %d answers in one request", len(r.prompts), r.n, maxChoices)
 	}
 	if err := r.checkTools(); err != nil {
 		return err
 	}
 	if err := r.checkSampling(); err != nil {
-		return err
-	}
-	if err := r.checkPrompt(); err != nil {
 		return err
 	}
 	r.maxTokens = max(r.maxTokens, r.maxCompletionTokens)
@@ -148,7 +146,7 @@ func (r *request) check() *Error {
 	if r.wantLogprobs {
 		r.sampling.Logprobs = r.topLogprobs
 	}
-	return nil
+	return r.checkPrompt()
 }
 
 func missing(name string) *Error {
@@ -163,6 +161,9 @@ func (r *request) bind(m *generate.Model) *Error {
 		return unsupported("logprobs", "the backend of model %q can't report log-probabilities", m.ID())
 	}
 	if err := r.bindEffort(m); err != nil {
+		return err
+	}
+	if err := r.bindPrompt(m); err != nil {
 		return err
 	}
 	for i, id := range r.stopTokens {
