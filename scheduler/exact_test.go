@@ -226,7 +226,7 @@ func playSchedules(t *testing.T, name string, kvTokens, requests, most int, show
 		}
 	}
 	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted, %d of %d guesses right", cached, evicted, preempted, accepted, guessed)
-	if cached < uint64(schedules) || evicted == 0 || preempted == 0 || accepted < uint64(schedules)/4 || guessed == accepted {
+	if !testing.Short() && (cached < uint64(schedules) || evicted == 0 || preempted == 0 || accepted < uint64(schedules)/4 || guessed == accepted) {
 		t.Error("the schedules test too little")
 	}
 }

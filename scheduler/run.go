@@ -39,7 +39,7 @@ func (s *Scheduler) start(ctx context.Context, b *batch) error {
 	b.started = started
 	for i, q := range b.seqs {
 		q.pos += len(b.Spans[i].Tokens)
-		if b.Spans[i].Want != backend.NoLogits {
+		if b.Spans[i].Want != backend.NoLogits && q.req.Reading == nil {
 			q.drawing++
 		}
 	}
@@ -91,7 +91,7 @@ func (s *Scheduler) forget() {
 			if q.over || s.broken != nil {
 				continue
 			}
-			if b.Spans[i].Want != backend.NoLogits {
+			if b.Spans[i].Want != backend.NoLogits && q.req.Reading == nil {
 				q.drawing--
 			}
 			q.pos = b.Spans[i].Pos
@@ -185,6 +185,10 @@ func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence, st *Step) {
 			st.PrefillTokens += len(span.Tokens)
 		} else {
 			st.DecodeTokens += len(span.Tokens)
+		}
+		if q.req.Reading != nil {
+			s.take(q, span)
+			continue
 		}
 		if span.Want != backend.NoLogits {
 			q.drawing--

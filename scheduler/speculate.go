@@ -284,7 +284,7 @@ func allows(mask []uint32, token int32) bool {
 func (s *Scheduler) check(b *batch) {
 	var due []int
 	for i, q := range b.seqs {
-		if b.Spans[i].Want == backend.AllLogits && !q.over {
+		if b.Spans[i].Want == backend.AllLogits && q.req.Reading == nil && !q.over {
 			due = append(due, i)
 		}
 	}

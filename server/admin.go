@@ -24,7 +24,7 @@ const listed = 100
 //	POST /v1/admin/cache/restore  {"model": …} holds what is stored, as far as there is room
 //	POST /v1/admin/cache/export   {"model": …, "prompt": …} answers with the KV of a text
 //	POST /v1/admin/cache/import   ?model=… holds the KV in the body
-func (s *Server) admin(mux *http.ServeMux) {
+func (s *Server) admin(mux openai.Mux) {
 	for path, h := range map[string]struct {
 		method string
 		handle func(w http.ResponseWriter, r *http.Request) error

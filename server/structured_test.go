@@ -36,15 +36,15 @@ func speaking(t *testing.T, o scheduler.Options, reasoning string) *generate.Mod
 	return tinyWith(t, generate.ModelOptions{Scheduler: o, Template: template, Dialect: d})
 }
 
-// A document is a kind of answers, and another implementation's opinion of what they are.
-type document struct {
+// validated is a kind of answers, with another implementation's opinion of what they are.
+type validated struct {
 	schema    string
 	validator *jsonschema.Schema
 }
 
 // documents are 50 kinds, that end soon even if a random model writes them. Between them
 // they have every keyword that is enforced.
-func documents(t *testing.T) (all []document) {
+func documents(t *testing.T) (all []validated) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/schemas.json")
 	if err != nil {
@@ -73,12 +73,12 @@ func documents(t *testing.T) (all []document) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, document{string(schema), v})
+		all = append(all, validated{string(schema), v})
 	}
 	return all
 }
 
-func (d *document) check(text string) error {
+func (d *validated) check(text string) error {
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ type Engine struct {
 	step        step
 	drawn       lastDraw
 	rows        []float32 // of logits on the host
+	hidden      []float32 // rows of hidden states on the host
 	flights     []*flight // under way
 
 	mu     sync.Mutex // held by Start, Wait and Close
@@ -271,7 +272,7 @@ func (e *Engine) Description() backend.Description { return e.description }
 // Capabilities implements backend.Engine.
 func (e *Engine) Capabilities() backend.Capabilities {
 	return backend.Capabilities{
-		StructuredOutput: true, SpeculativeDecoding: true, Logprobs: true,
+		StructuredOutput: true, SpeculativeDecoding: true, Logprobs: true, Embeddings: true,
 		KVPrefixCopy: true, KVExport: true, MixedBatch: true, DeviceSampling: true,
 	}
 }
