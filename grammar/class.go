@@ -160,30 +160,23 @@ var usual = []charset{
 	ranges("--09AZ__az"), ranges("-.09AZ__az"), ranges("--09az"), ranges("09AFaf"), ranges("09af"), ranges("az"), ranges("AZ"), ranges("09"),
 }
 
-// class returns the class of a charset, which is made if there is room for another, or nil.
-func (v *Vocabulary) class(set charset) *class {
-	find := func() *class {
-		for _, c := range *v.classes.Load() {
-			if c.set == set {
-				return c
-			}
-		}
-		return nil
+// addClass makes the class of a charset, unless there is one, or no room for another.
+func (v *Vocabulary) addClass(set charset) {
+	known := func() bool {
+		return slices.ContainsFunc(*v.classes.Load(), func(c *class) bool { return c.set == set })
 	}
-	if c := find(); c != nil {
-		return c
+	if known() {
+		return
 	}
 	v.making.Lock()
 	defer v.making.Unlock()
 	all := *v.classes.Load()
-	if c := find(); c != nil || len(all) >= maxClasses {
-		return c
+	if known() || len(all) >= maxClasses {
+		return
 	}
-	c := v.newClass(set)
-	all = append(slices.Clone(all), c)
+	all = append(slices.Clone(all), v.newClass(set))
 	slices.SortStableFunc(all, func(a, b *class) int { return b.set.size() - a.set.size() })
 	v.classes.Store(&all)
-	return c
 }
 
 // prepareClasses finds the characters that each state of a program reads, and makes the
@@ -205,7 +198,7 @@ func (v *Vocabulary) prepareClasses(p *program) {
 	}
 	for set, n := range counts {
 		if n >= repeated {
-			v.class(set)
+			v.addClass(set)
 		}
 	}
 }

@@ -118,7 +118,6 @@ type corpusReport struct {
 	valid, notAccepted int
 	invalid            int
 	disagreed          []string
-	kept               []timed // bytes of live heap by compiled constraint
 }
 
 type instance struct {

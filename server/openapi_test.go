@@ -148,7 +148,8 @@ func (d *apiDocument) check(r *http.Request, request []byte, status int, header 
 		return fmt.Errorf("the document has no content type %q for status %d", kind, status)
 	}
 	at = append(at, "responses", fmt.Sprint(status), "content", kind, "schema")
-	if r.Method == http.MethodPost && status == http.StatusOK && len(request) > 0 {
+	takes, _ := operation["requestBody"].(map[string]any)
+	if taken, _ := takes["content"].(map[string]any); taken["application/json"] != nil && status == http.StatusOK && len(request) > 0 {
 		if err := d.validate(pointer("paths", path, "post", "requestBody", "content", "application/json", "schema"), request); err != nil {
 			return fmt.Errorf("the request was answered, but: %w", err)
 		}
