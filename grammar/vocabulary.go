@@ -72,7 +72,7 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 	v.trie = newTrie(entries)
 	v.classes.Store(new([]*class))
 	for _, set := range usual {
-		v.class(set)
+		v.addClass(set)
 	}
 	for _, d := range []*dfa{common().jsonString, common().jsonNumber, common().space} {
 		v.shared[d] = make([]atomic.Pointer[stateMask], len(d.states))
