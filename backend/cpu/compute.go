@@ -100,6 +100,10 @@ func (s *step) work(thread, phase int) {
 			s.computePairs(&s.ops[p.from], from, to)
 		case phaseExperts:
 			s.mulExperts(&s.ops[p.from], from, to)
+		case phaseState:
+			for i := from; i < to; i++ {
+				s.carry(&s.ops[p.from], i, &s.lanes[thread])
+			}
 		}
 	}
 }
@@ -174,6 +178,11 @@ func (s *step) computeRow(o *op, r int) {
 	case opAdd:
 		dst := s.row(o.dst, r)
 		simd.Add(dst, dst, s.row(o.a, r))
+	case opMultiply:
+		dst, x := s.row(o.dst, r), s.row(o.a, r)
+		for i, v := range x {
+			dst[i] *= v
+		}
 	case opScale:
 		dst := s.row(o.dst, r)
 		simd.Scale(dst, dst, o.number)
