@@ -27,6 +27,7 @@ type mixture struct {
 	sharedGate, sharedUp, sharedDown Name
 	sharedBoth                       Name // gate and up in one tensor, if the checkpoint has it
 	sharedFFN                        int
+	sharedRouter                     Name // of its gate; empty: it has none
 }
 
 // expertNames are the names of an expert's matrix: stacked in GGUF files and in folders made
@@ -100,6 +101,9 @@ func (m *mixture) bind(w *Weights, hidden int, act nn.Activation) *nn.MixtureOfE
 			Gated: true, Act: act,
 			Up:   w.Linear(hidden, first...),
 			Down: w.Linear(m.sharedFFN, Part{m.sharedDown, hidden}),
+		}
+		if m.sharedRouter != (Name{}) {
+			made.SharedGate = w.Row(m.sharedRouter, hidden)
 		}
 	}
 	return made

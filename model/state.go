@@ -155,3 +155,61 @@ func (w *Weights) remade(t tensor.Tensor, f func([]float32) []float32) nn.Weight
 	}
 	return w.made(w.l.Vector(made))
 }
+
+// rowRange is rows from to to of a stored matrix of so many rows.
+type rowRange struct {
+	name         Name
+	of, from, to int
+}
+
+// LinearRows is one weight of rows of stored matrices, in the order given.
+func (w *Weights) LinearRows(in int, ranges ...rowRange) nn.Weight {
+	var parts []tensor.Tensor
+	wrong := map[Name]bool{} // said once, not for each range
+	for _, r := range ranges {
+		if wrong[r.name] {
+			continue
+		}
+		ts, ok := w.tensors(in, []Part{{r.name, r.of}})
+		if !ok {
+			wrong[r.name] = true
+			continue
+		}
+		parts = append(parts, rowsOf(ts[0], r.from, r.to))
+	}
+	if len(wrong) > 0 || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	return w.made(w.l.Linear(parts...))
+}
+
+// rowsOf is rows from to to of a matrix, which has whole rows in Data.
+func rowsOf(t tensor.Tensor, from, to int) tensor.Tensor {
+	row := len(t.Data) / t.Shape[0]
+	t.Data = t.Data[from*row : to*row : to*row]
+	t.Shape = slices.Concat([]int{to - from}, t.Shape[1:])
+	if t.Packed != nil {
+		p := *t.Packed
+		p.Scales = rowsOf(p.Scales, from, to)
+		if p.Biases.Data != nil {
+			p.Biases = rowsOf(p.Biases, from, to)
+		}
+		t.Packed = &p
+	}
+	return t
+}
+
+// Row is a weight [1, in] that may be stored as a vector.
+func (w *Weights) Row(n Name, in int) nn.Weight {
+	name := n.in(w.c.Format(), w.layer)
+	shape := []int{1, in}
+	if t, ok := w.c.Tensor(name); ok && len(t.Shape) == 1 {
+		shape = shape[1:]
+	}
+	t, ok := w.tensor(name, shape...)
+	if !ok || w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	t.Shape = []int{1, in}
+	return w.made(w.l.Linear(t))
+}

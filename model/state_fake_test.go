@@ -3,7 +3,7 @@ package model_test
 import "github.com/inferflux/inferflux/nn"
 
 func (o ops) Multiply(a, b nn.Tensor) nn.Tensor {
-	must(a.Rows == b.Rows && a.Cols == b.Cols, "product of %v and %v", a, b)
+	must(a.Rows == b.Rows && (a.Cols == b.Cols || b.Cols == 1), "product of %v and %v", a, b)
 	o.note("multiply")
 	return a
 }

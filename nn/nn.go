@@ -50,6 +50,7 @@ const (
 	SiLU     Activation = iota // x·σ(x)
 	GELUTanh                   // the tanh approximation of GELU
 	GELU                       // with the error function
+	Sigmoid                    // σ(x)
 )
 
 // RopeStyle says which pairs of a head's elements are rotated together.

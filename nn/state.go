@@ -39,7 +39,8 @@ func (s LayerState) Attends() bool { return s.Kind == FullAttention || s.Kind ==
 // StateOps are the operations that carry a state from one row of a sequence to the
 // next, and what goes with them. Before a sequence's first row the state is zero.
 type StateOps interface {
-	// Multiply is a·b, element by element. It may reuse a's storage, or the part of it
+	// Multiply is a·b, element by element; if b has one column, that is of every column of
+	// a. It may reuse a's storage, or the part of it
 	// that a views: a must not be used afterwards.
 	Multiply(a, b Tensor) Tensor
 	// ShortConv is, for each column, the weighted sum of the row's element and of those
@@ -93,6 +94,8 @@ var (
 	_ Mixer = (*SelfAttention)(nil)
 	_ Mixer = (*GatedConv)(nil)
 	_ Mixer = (*Mamba2)(nil)
+	_ Mixer = (*GatedAttention)(nil)
+	_ Mixer = (*GatedDeltaNet)(nil)
 )
 
 // GatedConv is LFM2's mixer (arXiv:2511.23404): a short convolution between two gates.
@@ -138,3 +141,42 @@ func (m *Mamba2) Mix(ops Ops, x Tensor) Tensor {
 
 // Project implements Mixer.
 func (m *Mamba2) Project(ops Ops, y Tensor) Tensor { return ops.Linear(y, m.Out, m.OutBias) }
+
+// GatedAttention is attention whose output is multiplied by σ of a projection of what it reads.
+type GatedAttention struct {
+	SelfAttention
+	Gate Weight // [Heads·HeadDim, hidden]
+}
+
+// Mix implements Mixer.
+func (m *GatedAttention) Mix(ops Ops, x Tensor) Tensor {
+	gate := ops.Activate(ops.Linear(x, m.Gate, Weight{}), Sigmoid)
+	return ops.Multiply(m.SelfAttention.Mix(ops, x), gate)
+}
+
+// GatedDeltaNet is the mixer of arXiv:2412.06464: a short convolution, the gated delta rule, and
+// a norm of each head, times a gate.
+type GatedDeltaNet struct {
+	// In is, of hidden columns, the rows of queries, keys and values; of the gate, as many as those
+	// of values; and of how much each head writes and how much it forgets.
+	In   Weight
+	Conv ShortConv // of queries, keys and values
+	Act  Activation
+	Rule DeltaRule
+	Norm Norm   // of Rule.Dim
+	Out  Weight // [hidden, Rule.Heads·Rule.Dim]
+}
+
+// Mix implements Mixer.
+func (m *GatedDeltaNet) Mix(ops Ops, x Tensor) Tensor {
+	r := &m.Rule
+	y := ops.Linear(x, m.In, Weight{})
+	width := r.Heads * r.Dim
+	wide := 2*r.KeyHeads*r.KeyDim + width
+	qkv := ops.Activate(ops.ShortConv(ops.Slice(y, 0, wide), &m.Conv), m.Act)
+	out := m.Norm.Forward(ops, ops.DeltaRule(qkv, ops.Slice(y, wide+width, wide+width+2*r.Heads), r))
+	return ops.Multiply(out, ops.Activate(ops.Slice(y, wide, wide+width), m.Act))
+}
+
+// Project implements Mixer.
+func (m *GatedDeltaNet) Project(ops Ops, y Tensor) Tensor { return ops.Linear(y, m.Out, Weight{}) }

@@ -180,6 +180,10 @@ func (s *step) computeRow(o *op, r int) {
 		simd.Add(dst, dst, s.row(o.a, r))
 	case opMultiply:
 		dst, x := s.row(o.dst, r), s.row(o.a, r)
+		if len(x) == 1 {
+			simd.Scale(dst, dst, x[0])
+			break
+		}
 		for i, v := range x {
 			dst[i] *= v
 		}
@@ -196,6 +200,10 @@ func (s *step) computeRow(o *op, r int) {
 		}
 	case opActivate:
 		x := s.row(o.a, r)
+		if o.gate == nn.Sigmoid {
+			sigmoid(s.row(o.dst, r), x)
+			break
+		}
 		activate(o.gate, s.row(o.dst, r), x, s.ones[:len(x)])
 	case opGated:
 		x := s.row(o.a, r)
@@ -211,6 +219,13 @@ func (s *step) computeRow(o *op, r int) {
 		s.combine(s.row(o.dst, r), o, r)
 	case opGather:
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
+	}
+}
+
+// sigmoid sets dst to σ(x).
+func sigmoid(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = float32(1 / (1 + math.Exp(-float64(v))))
 	}
 }
 

@@ -149,7 +149,7 @@ func (s *step) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
 	if !ok {
 		return nn.Tensor{}
 	}
-	if act > nn.GELU {
+	if act > nn.Sigmoid {
 		return s.fail("activation %d", act)
 	}
 	s.needOnes(a.cols)

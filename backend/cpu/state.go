@@ -59,7 +59,7 @@ func (s *step) Multiply(a, b nn.Tensor) nn.Tensor {
 	if !ok1 || !ok2 {
 		return nn.Tensor{}
 	}
-	if dst.cols != src.cols || s.set(dst) != s.set(src) {
+	if dst.cols != src.cols && src.cols != 1 || s.set(dst) != s.set(src) {
 		return s.fail("a product of [%d, %d] and [%d, %d], element by element", dst.rows, dst.cols, src.rows, src.cols)
 	}
 	s.overwritten(dst)

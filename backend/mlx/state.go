@@ -77,7 +77,7 @@ func (s *step) Multiply(a, b nn.Tensor) nn.Tensor {
 		return nn.Tensor{}
 	}
 	set := s.values[a.Ref-1].set
-	if a.Cols != b.Cols || set != s.values[b.Ref-1].set {
+	if a.Cols != b.Cols && b.Cols != 1 || set != s.values[b.Ref-1].set {
 		return s.fail("a product of [%d, %d] and [%d, %d], element by element", a.Rows, a.Cols, b.Rows, b.Cols)
 	}
 	return s.computed(set, s.g.Multiply(x, y), a.Cols)
