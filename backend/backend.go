@@ -104,10 +104,13 @@ type Capabilities struct {
 	StructuredOutput    bool `json:"supports_structured_output"`
 	SpeculativeDecoding bool `json:"supports_speculative_decoding"`
 	KVPrefixCopy        bool `json:"supports_kv_prefix_copy"`
-	Multimodal          bool `json:"supports_multimodal"`
-	Logprobs            bool `json:"supports_logprobs"`
-	Embeddings          bool `json:"supports_embeddings"`
-	KVExport            bool `json:"supports_kv_export"`
-	MixedBatch          bool `json:"supports_mixed_batch"`
-	DeviceSampling      bool `json:"supports_device_sampling"`
+	// KVTruncate: a sequence can be shortened to any length, and forked at any. Without
+	// it, only at those that Restorable says.
+	KVTruncate     bool `json:"supports_kv_truncate"`
+	Multimodal     bool `json:"supports_multimodal"`
+	Logprobs       bool `json:"supports_logprobs"`
+	Embeddings     bool `json:"supports_embeddings"`
+	KVExport       bool `json:"supports_kv_export"`
+	MixedBatch     bool `json:"supports_mixed_batch"`
+	DeviceSampling bool `json:"supports_device_sampling"`
 }

@@ -97,12 +97,13 @@ type KV interface {
 	Len(seq SeqID) int
 	// Truncate shortens a sequence to its first n positions, keeping its room. It
 	// fails, with ErrKVFull, only where what is cut off was shared, so that there may
-	// be no memory for writing it anew.
+	// be no memory for writing it anew; and on engines without KVTruncate, with
+	// ErrUnsupported, where Restorable isn't n.
 	Truncate(seq SeqID, n int) error
 	// Fork makes a sequence that begins with the first n positions of src, and has
 	// room for so many as Reserve's. Nothing is copied: what both have is shared, and
 	// reserved once, until one of them writes over it. On engines with KVPrefixCopy
-	// only.
+	// only; and on those without KVTruncate only where Restorable is n.
 	Fork(src SeqID, n, positions int) (SeqID, error)
 	// Export writes a sequence in the common format (see KVHeader). On engines
 	// with KVExport only.
@@ -112,6 +113,26 @@ type KV interface {
 	Import(dst SeqID, r io.Reader) error
 	// Usage says how full the memory is.
 	Usage() KVUsage
+}
+
+// Rewinder is implemented by the KV of engines without KVTruncate: those of models with
+// layers whose state is of one length alone, such as a recurrence's. They keep states of
+// some lengths on the way, as long as there is memory for them, and those before each
+// of the batches that may be under way.
+type Rewinder interface {
+	KV
+	// Restorable is the longest length of at most n that Truncate and Fork can take a
+	// sequence to. 0 always is one. It may be less after the next call.
+	Restorable(seq SeqID, n int) int
+}
+
+// Restorable is the longest length of at most n that a sequence's beginning can be used
+// with: n, unless the KV is a Rewinder.
+func Restorable(kv KV, seq SeqID, n int) int {
+	if r, ok := kv.(Rewinder); ok {
+		return r.Restorable(seq, n)
+	}
+	return n
 }
 
 // KVUsage counts positions. Used ones hold values, reserved ones do or are promised to

@@ -76,6 +76,9 @@ type decoderLayer struct {
 	window int      // positions that a query sees; 0: all
 	rope   *nn.Rope // nil: positions aren't encoded
 	sparse bool     // the MLP is a mixture of experts
+	// mixer binds what takes the place of attention, and state is what that keeps; nil: it is attention.
+	mixer func(w *Weights) nn.Mixer
+	state nn.LayerState
 }
 
 // tying says whether the output layer is the embedding.
@@ -118,7 +121,7 @@ func readDecoder(p *Params) *decoder {
 		ffn: p.Int(keyFFN, 1, maxWidth),
 	}
 	c := &d.config
-	c.KVHeads = p.IntOr(keyKVHeads, c.Heads, 1, c.Heads)
+	c.KVHeads = readKVHeads(p, c.Heads)
 	if c.Heads%c.KVHeads != 0 {
 		p.Fail("%d attention heads can't share %d key-value heads evenly", c.Heads, c.KVHeads)
 	}
@@ -218,7 +221,19 @@ func everyLayer(int) bool { return true }
 func allBut(n int) func(layer int) bool { return func(layer int) bool { return (layer+1)%n != 0 } }
 
 // Config implements Definition.
-func (d *decoder) Config() Config { return d.config }
+func (d *decoder) Config() Config {
+	c := d.config
+	c.States = make([]nn.LayerState, len(d.layers))
+	for i, l := range d.layers {
+		switch {
+		case l.mixer != nil:
+			c.States[i] = l.state
+		case l.window > 0:
+			c.States[i] = nn.LayerState{Kind: nn.SlidingWindow, Window: l.window}
+		}
+	}
+	return c
+}
 
 // Bind implements Definition.
 func (d *decoder) Bind(w *Weights) Model {
@@ -246,6 +261,7 @@ func (d *decoder) Bind(w *Weights) Model {
 		*l = nn.Layer{
 			AttentionNorm: d.norm(w, n.attnNorm),
 			Attention:     d.attention(w, i),
+			Mixer:         d.layers[i].bindMixer(w),
 			AttentionPost: d.norm(w, n.attnPost),
 			MLPNorm:       d.norm(w, n.mlpNorm),
 			MLPPost:       d.norm(w, n.mlpPost),
@@ -257,7 +273,7 @@ func (d *decoder) Bind(w *Weights) Model {
 		} else {
 			l.MLP = d.mlp(w)
 		}
-		if r := d.layers[i].rope; r != nil {
+		if r := d.layers[i].rope; r != nil && l.Mixer == nil {
 			if ropes[r] == nil {
 				ropes[r] = storedRope(w, r)
 			}
@@ -278,7 +294,19 @@ func (d *decoder) norm(w *Weights, n Name) nn.Norm {
 	return norm
 }
 
+// bindMixer is what takes the place of attention, if something does.
+func (l *decoderLayer) bindMixer(w *Weights) nn.Mixer {
+	if l.mixer == nil {
+		return nil
+	}
+	return l.mixer(w)
+}
+
+// attention is zero in a layer that has something else in its place.
 func (d *decoder) attention(w *Weights, layer int) nn.SelfAttention {
+	if d.layers[layer].mixer != nil {
+		return nn.SelfAttention{}
+	}
 	c, n := d.config, &d.names
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	parts := []stacked{{n.q, q}, {n.k, kv}, {n.v, kv}}

@@ -15,6 +15,7 @@ var keyExpertsUsed = Key{"%s.expert_used_count", "num_experts_per_tok"}
 type mixture struct {
 	router         Name
 	gate, up, down ExpertPart // without rows
+	gateUp         ExpertPart // gate and up in one tensor, if the checkpoint has it
 	count, used    int
 	ffn            int // of an expert
 	scoring        nn.Scoring
@@ -24,7 +25,9 @@ type mixture struct {
 
 	// Of the expert that all rows have; without rows there is none.
 	sharedGate, sharedUp, sharedDown Name
+	sharedBoth                       Name // gate and up in one tensor, if the checkpoint has it
 	sharedFFN                        int
+	sharedRouter                     Name // of its gate; empty: it has none
 }
 
 // expertNames are the names of an expert's matrix: stacked in GGUF files and in folders made
@@ -75,11 +78,15 @@ func countKey(p *Params, k Key, def int) Key {
 func (m *mixture) bind(w *Weights, hidden int, act nn.Activation) *nn.MixtureOfExperts {
 	gate, up, down := m.gate, m.up, m.down
 	gate.Rows, up.Rows, down.Rows = m.ffn, m.ffn, hidden
+	first := []ExpertPart{gate, up}
+	if w.Has(m.gateUp.Stacked) {
+		first = []ExpertPart{{Stacked: m.gateUp.Stacked, Rows: 2 * m.ffn}}
+	}
 	made := &nn.MixtureOfExperts{
 		Router: w.Linear(hidden, Part{m.router, m.count}),
 		Experts: nn.Experts{
 			Count: m.count, Used: m.used, Act: act, Scoring: m.scoring, Normalize: m.normalize, Scale: m.scale,
-			Up:   w.Experts(m.count, hidden, gate, up),
+			Up:   w.Experts(m.count, hidden, first...),
 			Down: w.Experts(m.count, m.ffn, down),
 		},
 	}
@@ -87,10 +94,17 @@ func (m *mixture) bind(w *Weights, hidden int, act nn.Activation) *nn.MixtureOfE
 		made.Experts.Correction = w.Vector(Part{m.correction, m.count})
 	}
 	if m.sharedFFN > 0 {
+		first := []Part{{m.sharedGate, m.sharedFFN}, {m.sharedUp, m.sharedFFN}}
+		if w.Has(m.sharedBoth) {
+			first = []Part{{m.sharedBoth, 2 * m.sharedFFN}}
+		}
 		made.Shared = &nn.MLP{
 			Gated: true, Act: act,
-			Up:   w.Linear(hidden, Part{m.sharedGate, m.sharedFFN}, Part{m.sharedUp, m.sharedFFN}),
+			Up:   w.Linear(hidden, first...),
 			Down: w.Linear(m.sharedFFN, Part{m.sharedDown, hidden}),
+		}
+		if m.sharedRouter != (Name{}) {
+			made.SharedGate = w.Row(m.sharedRouter, hidden)
 		}
 	}
 	return made

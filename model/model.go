@@ -36,6 +36,8 @@ type Config struct {
 	// LongFrom: in an engine whose sequences may be longer, keys are rotated by other
 	// frequencies (LongRoPE). 0: they are the same in all.
 	LongFrom int
+	// States is what each layer keeps of a sequence.
+	States []nn.LayerState
 }
 
 // KVFingerprint identifies what the keys and values of a sequence depend on: the

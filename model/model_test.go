@@ -62,6 +62,11 @@ func TestInspectFixtures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		state := nn.LayerState{}
+		if name == "mistral-window" {
+			state = nn.LayerState{Kind: nn.SlidingWindow, Window: 16}
+		}
+		want.States = []nn.LayerState{state, state}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -138,16 +137,12 @@ func (w *Weights) Shifted(shift float32, p Part) nn.Weight {
 	if !ok || w.l == nil || w.failed {
 		return nn.Weight{}
 	}
-	t := ts[0]
-	values := make([]float32, p.Rows)
-	if err := t.Dequantize(values, 0, t.Rows()); err != nil {
-		return w.made(nn.Weight{}, err)
-	}
-	shifted := tensor.Tensor{Name: t.Name, Type: tensor.F32, Shape: t.Shape}
-	for _, v := range values {
-		shifted.Data = binary.LittleEndian.AppendUint32(shifted.Data, math.Float32bits(v+shift))
-	}
-	return w.made(w.l.Vector(shifted))
+	return w.remade(ts[0], func(values []float32) []float32 {
+		for i := range values {
+			values[i] += shift
+		}
+		return values
+	})
 }
 
 // Has reports whether the checkpoint has the tensor. It has none without a name.

@@ -92,8 +92,9 @@ func (m *MLP) Forward(ops Ops, x Tensor) Tensor {
 type Layer struct {
 	AttentionNorm Norm // of what attention reads
 	Attention     SelfAttention
-	AttentionPost Norm // of what attention adds
-	MLPNorm       Norm // of what the MLP reads
+	Mixer         Mixer // takes the place of Attention; nil: there is none
+	AttentionPost Norm  // of what attention adds
+	MLPNorm       Norm  // of what the MLP reads
 	MLP           MLP
 	Mixture       *MixtureOfExperts // takes the place of MLP; nil: there is none
 	MLPPost       Norm              // of what the MLP adds
@@ -107,7 +108,11 @@ type Layer struct {
 // wanted rows, since past the last attention no row needs another.
 func (l *Layer) Forward(ops Ops, x Tensor, last bool) Tensor {
 	h := l.AttentionNorm.Forward(ops, x)
-	y := l.Attention.Mix(ops, h)
+	mixer := l.Mixer
+	if mixer == nil {
+		mixer = &l.Attention
+	}
+	y := mixer.Mix(ops, h)
 	if last {
 		y = ops.Wanted(y)
 		if l.Parallel {
@@ -115,7 +120,7 @@ func (l *Layer) Forward(ops Ops, x Tensor, last bool) Tensor {
 		}
 		x = ops.Wanted(x)
 	}
-	y = l.AttentionPost.Forward(ops, l.Attention.Project(ops, y))
+	y = l.AttentionPost.Forward(ops, mixer.Project(ops, y))
 	if l.Parallel {
 		y = ops.Add(y, l.feedForward(ops, h))
 		return ops.Add(x, l.scaled(ops, y))

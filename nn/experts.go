@@ -34,13 +34,19 @@ type MixtureOfExperts struct {
 	Router  Weight // [Experts.Count, hidden]
 	Experts Experts
 	Shared  *MLP // nil: none
+	// SharedGate [1, hidden], if present, gives what σ of multiplies Shared's result by.
+	SharedGate Weight
 }
 
 // Forward is [n, hidden] to [n, hidden].
 func (m *MixtureOfExperts) Forward(ops Ops, x Tensor) Tensor {
 	y := ops.Experts(x, ops.Linear(x, m.Router, Weight{}), &m.Experts)
 	if m.Shared != nil {
-		y = ops.Add(y, m.Shared.Forward(ops, x))
+		shared := m.Shared.Forward(ops, x)
+		if m.SharedGate.Present() {
+			shared = ops.Multiply(shared, ops.Activate(ops.Linear(x, m.SharedGate, Weight{}), Sigmoid))
+		}
+		y = ops.Add(y, shared)
 	}
 	return y
 }

@@ -9,7 +9,7 @@
 // spans' tokens one under the other as the rows of one activation matrix, binds
 // an Ops to that step (row i has a token id, a sequence and a position) and
 // calls the model's Forward. Every operation works on whole rows; only
-// [Ops.Rope] and [Ops.Attend] look at positions and sequences. At the end
+// [Ops.Rope], [Ops.Attend] and those of [StateOps] look at positions and sequences. At the end
 // [Ops.Wanted] keeps the rows whose logits somebody asked for.
 //
 // # Lifetimes
@@ -50,6 +50,7 @@ const (
 	SiLU     Activation = iota // x·σ(x)
 	GELUTanh                   // the tanh approximation of GELU
 	GELU                       // with the error function
+	Sigmoid                    // σ(x)
 )
 
 // RopeStyle says which pairs of a head's elements are rotated together.
@@ -103,6 +104,8 @@ type Attention struct {
 // Ops is one step on one backend. The rows of every full-height tensor are the
 // batch's tokens in order.
 type Ops interface {
+	StateOps
+
 	// Embed looks the step's token ids up in w [vocab, hidden].
 	Embed(w Weight) Tensor
 	// Linear is x·wᵀ (+ b when present): [n, In] to [n, Out].

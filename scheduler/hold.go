@@ -25,7 +25,11 @@ func (s *Scheduler) lookup(q *Sequence) (backend.SeqID, int) {
 	if s.held.Held(q.req.Tenant, all) < leastHit {
 		return 0, 0
 	}
-	return s.held.Lookup(q.req.Tenant, all)
+	seq, n := s.held.Lookup(q.req.Tenant, all)
+	if n = backend.Restorable(s.kv, seq, n); n < leastHit {
+		return 0, 0
+	}
+	return seq, n
 }
 
 // heldOf is how many tokens are held of what a request needs.
@@ -75,7 +79,7 @@ func commonPrefix(a, b []int32) int {
 // holdPrompt holds the prompt of a sequence that goes on, in whole pages, so that
 // nothing has to be copied.
 func (s *Scheduler) holdPrompt(q *Sequence) {
-	n := len(q.req.Prompt) / paging.PageTokens * paging.PageTokens
+	n := backend.Restorable(s.kv, q.kv, len(q.req.Prompt)/paging.PageTokens*paging.PageTokens)
 	if n < leastHeld || s.held.Held(q.req.Tenant, q.req.Prompt[:n]) == n {
 		return
 	}

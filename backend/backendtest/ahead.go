@@ -203,7 +203,7 @@ func testStartAndTruncate(t *testing.T, h *harness) {
 		v.hear(h, "after going back", h.start(s).wait()[0])
 	}
 	// A fresh one in its place, started at once after the other was freed under way.
-	h.truncate(v.id, len(v.prompt)-1)
+	h.rewind(v.id, v.prompt, len(v.prompt)-1)
 	f := h.start(backend.Span{Seq: v.id, Pos: len(v.prompt) - 1, Tokens: v.prompt[len(v.prompt)-1:], Want: backend.LastLogits, Draw: &v.draws[0]})
 	h.free(v.id)
 	w := h.voice(a[0], 1)

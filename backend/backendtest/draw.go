@@ -189,7 +189,7 @@ func testDraws(t *testing.T, h *harness) {
 	batch := func(c drawCase, uniform float64) (spans []backend.Span) {
 		for i, id := range ids {
 			at := len(texts[i]) - 1
-			h.truncate(id, at)
+			h.rewind(id, texts[i], at)
 			d := h.draw(c, texts[i], math.Mod(uniform+float64(i)*0.27, 1))
 			spans = append(spans, backend.Span{Seq: id, Pos: at, Tokens: texts[i][at:], Want: backend.LastLogits, Draw: &d})
 		}
@@ -221,7 +221,7 @@ func testDraws(t *testing.T, h *harness) {
 	cases := h.drawCases()
 	for i := range ids {
 		at := len(texts[i]) - 1
-		h.truncate(ids[i], at)
+		h.rewind(ids[i], texts[i], at)
 		d := h.draw(cases[i*len(cases)/n], texts[i], 0.6)
 		spans = append(spans, backend.Span{Seq: ids[i], Pos: at, Tokens: texts[i][at:], Want: backend.LastLogits, Draw: &d})
 	}
@@ -337,7 +337,7 @@ func testNothingToChoose(t *testing.T, h *harness) {
 	}
 	for _, id := range []backend.SeqID{a, b} {
 		h.wantLen(id, 11)
-		h.truncate(id, 10)
+		h.rewind(id, text, 10)
 		h.same("afterwards", h.extend(id, text[10:]), want[10:])
 	}
 }

@@ -74,6 +74,35 @@ func (h *harness) truncate(id backend.SeqID, n int) {
 	h.wantLen(id, n)
 }
 
+// goBack is truncate to n, or to what is nearest before on an engine that can't go to any
+// length; then going to n must be refused. It returns the length.
+func (h *harness) goBack(id backend.SeqID, n int) int {
+	h.t.Helper()
+	if !h.caps.KVTruncate {
+		before, at := h.kv.Len(id), backend.Restorable(h.kv, id, n)
+		if at < n {
+			h.refused("Truncate", h.kv.Truncate(id, n))
+			_, err := h.kv.Fork(id, n, n)
+			h.refused("Fork", err)
+			h.wantLen(id, before)
+		}
+		n = at
+	}
+	h.truncate(id, n)
+	return n
+}
+
+// rewind makes a sequence one of the first n of tokens, by going back or by computing them anew.
+func (h *harness) rewind(id backend.SeqID, tokens []int32, n int) {
+	h.t.Helper()
+	if backend.Restorable(h.kv, id, n) == n {
+		h.truncate(id, n)
+		return
+	}
+	h.truncate(id, 0)
+	h.extend(id, tokens[:n])
+}
+
 func (h *harness) wantLen(id backend.SeqID, n int) {
 	h.t.Helper()
 	if got := h.kv.Len(id); got != n {

@@ -30,6 +30,11 @@ func testFork(t *testing.T, h *harness) {
 		return
 	}
 	lengths := []int{0, 1, 16, 63, 64, 65, 99, 100}
+	if !h.caps.KVTruncate {
+		h.free(src)
+		testForkBack(t, h)
+		return
+	}
 	var ids []backend.SeqID
 	for _, n := range lengths {
 		id, err := h.kv.Fork(src, n, 128)
@@ -90,6 +95,52 @@ func testFork(t *testing.T, h *harness) {
 		}
 	}
 	h.wantLen(a, 15)
+}
+
+// testForkBack is testFork for an engine that can't go to any length: whatever it can go to must be
+// right, and nothing else be accepted.
+func testForkBack(t *testing.T, h *harness) {
+	text, other := h.text(6, 128), h.text(7, 128)
+	for _, chunk := range []int{100, 64, 50, 7, 1} {
+		src := h.reserve(128)
+		for at := 0; at < 100; at += chunk {
+			h.extend(src, text[at:min(at+chunk, 100)])
+		}
+		if n := backend.Restorable(h.kv, src, 100); n != 100 {
+			t.Errorf("a sequence of 100 positions can be forked at %d", n)
+		}
+		var ids []backend.SeqID
+		var lengths []int
+		for n := 100; n >= 0; n-- {
+			at := backend.Restorable(h.kv, src, n)
+			id, err := h.kv.Fork(src, n, 128)
+			if at < n {
+				h.refused("Fork", err)
+				continue
+			}
+			if err != nil {
+				t.Fatalf("Fork at %d: %v", n, err)
+			}
+			h.wantLen(id, n)
+			ids, lengths = append(ids, id), append(lengths, n)
+		}
+		if len(lengths) < 2 {
+			t.Fatalf("it can be forked only at %v", lengths)
+		}
+		h.same("the source", h.extend(src, text[100:]), h.expected(text)[100:])
+		h.free(src)
+		for i, n := range lengths {
+			history := slices.Concat(text[:n], other[n:])
+			h.same("a copy after the source was freed", h.extend(ids[i], other[n:]), h.expected(history)[n:])
+			if back := h.goBack(ids[i], 120); back < 120 {
+				h.same("a copy that went back", h.extend(ids[i], history[back:]), h.expected(history)[back:])
+			}
+		}
+		h.free(ids...)
+	}
+	if u := h.kv.Usage(); u.Used != 0 || u.Reserved != 0 || u.Sequences != 0 {
+		t.Errorf("usage after everything was freed: %+v", u)
+	}
 }
 
 func (h *harness) export(id backend.SeqID) []byte {

@@ -108,8 +108,7 @@ func (m *schedule) doFree(rt *rapid.T) {
 
 func (m *schedule) doTruncate(rt *rapid.T) {
 	id, s := m.pick(rt, "seq")
-	s.len = rapid.IntRange(0, s.len).Draw(rt, "to")
-	m.truncate(id, s.len)
+	s.len = m.goBack(id, rapid.IntRange(0, s.len).Draw(rt, "to"))
 }
 
 func (m *schedule) doRun(rt *rapid.T) {
@@ -186,7 +185,7 @@ func (m *schedule) doCopy(rt *rapid.T) {
 		rt.Skip("no copy")
 	}
 	src, s := m.pick(rt, "src")
-	n := rapid.IntRange(0, s.len).Draw(rt, "n")
+	n := backend.Restorable(m.kv, src, rapid.IntRange(0, s.len).Draw(rt, "n"))
 	d := &history{text: s.text, len: n, room: rapid.IntRange(max(n, 1), 128).Draw(rt, "room")}
 	dst, err := m.kv.Fork(src, n, d.room)
 	if err != nil {

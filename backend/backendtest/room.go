@@ -63,7 +63,7 @@ func testRoom(t *testing.T, h *harness) {
 			h.same("in a full engine", h.extend(id, text), want)
 		}
 		for _, id := range ids {
-			h.truncate(id, 3)
+			h.goBack(id, 3)
 			h.truncate(id, 0)
 		}
 	}

@@ -71,7 +71,7 @@ func testCancel(t *testing.T, h *harness) {
 		switch {
 		case err == nil:
 			h.same("not cancelled in time", batch.Spans[0].Logits, want[10:])
-			h.truncate(id, 10)
+			h.rewind(id, text, 10)
 		case !errors.Is(err, context.DeadlineExceeded):
 			t.Fatalf("Run past its deadline: %v", err)
 		}

@@ -100,6 +100,10 @@ func (s *step) work(thread, phase int) {
 			s.computePairs(&s.ops[p.from], from, to)
 		case phaseExperts:
 			s.mulExperts(&s.ops[p.from], from, to)
+		case phaseState:
+			for i := from; i < to; i++ {
+				s.carry(&s.ops[p.from], i, &s.lanes[thread])
+			}
 		}
 	}
 }
@@ -174,6 +178,15 @@ func (s *step) computeRow(o *op, r int) {
 	case opAdd:
 		dst := s.row(o.dst, r)
 		simd.Add(dst, dst, s.row(o.a, r))
+	case opMultiply:
+		dst, x := s.row(o.dst, r), s.row(o.a, r)
+		if len(x) == 1 {
+			simd.Scale(dst, dst, x[0])
+			break
+		}
+		for i, v := range x {
+			dst[i] *= v
+		}
 	case opScale:
 		dst := s.row(o.dst, r)
 		simd.Scale(dst, dst, o.number)
@@ -187,6 +200,10 @@ func (s *step) computeRow(o *op, r int) {
 		}
 	case opActivate:
 		x := s.row(o.a, r)
+		if o.gate == nn.Sigmoid {
+			sigmoid(s.row(o.dst, r), x)
+			break
+		}
 		activate(o.gate, s.row(o.dst, r), x, s.ones[:len(x)])
 	case opGated:
 		x := s.row(o.a, r)
@@ -204,6 +221,13 @@ func (s *step) computeRow(o *op, r int) {
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Kept[r])))
 	case opGatherLogits:
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
+	}
+}
+
+// sigmoid sets dst to σ(x).
+func sigmoid(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = float32(1 / (1 + math.Exp(-float64(v))))
 	}
 }
 

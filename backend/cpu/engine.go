@@ -80,10 +80,16 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 		return nil, err
 	}
 	var pages int
-	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), machineMemory(c.Size()), o); err != nil {
+	memory := machineMemory(c.Size())
+	states := newStateShape(cfg)
+	slots, err := paging.SizeStates(4*states.elements, shape.bytesPerToken(), 0, &memory)
+	if err != nil {
 		return nil, err
 	}
-	if e.kv, err = newCache(shape, pages, e.context, cfg.KVFingerprint(c.Fingerprint(), e.context)); err != nil {
+	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), memory, o); err != nil {
+		return nil, err
+	}
+	if e.kv, err = newCache(shape, states, slots, pages, e.context, cfg.KVFingerprint(c.Fingerprint(), e.context)); err != nil {
 		return nil, err
 	}
 	e.description = describe(threads)
@@ -134,7 +140,8 @@ func shapeOf(cfg model.Config, kvType string) (kvShape, error) {
 	default:
 		return kvShape{}, fmt.Errorf("kv type %q: expected auto, f16, f32 or q8_0", kvType)
 	}
-	return newKVShape(cfg.Layers, cfg.KVHeads, cfg.HeadDim, typ), nil
+	_, layers := cfg.KVLayers()
+	return newKVShape(layers, cfg.KVHeads, cfg.HeadDim, typ), nil
 }
 
 // machineMemory is what there is for the KV cache beside the weights, which take
@@ -151,11 +158,13 @@ func (e *Engine) Model() model.Config { return e.config }
 func (e *Engine) Description() backend.Description { return e.description }
 
 // Capabilities implements backend.Engine. Structured output, logprobs and the
-// checking of drafts need nothing but logits at any position.
+// checking of drafts need nothing but logits at any position; drafts are dropped again by
+// going back, which a layer's state can't.
 func (e *Engine) Capabilities() backend.Capabilities {
+	stateless := e.kv.states.elements == 0
 	return backend.Capabilities{
-		StructuredOutput: true, SpeculativeDecoding: true, Logprobs: true, Embeddings: true,
-		KVPrefixCopy: true, KVExport: true, MixedBatch: true,
+		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true, Embeddings: true,
+		KVPrefixCopy: true, KVTruncate: stateless, KVExport: stateless, MixedBatch: true,
 	}
 }
 

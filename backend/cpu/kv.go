@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"unsafe"
 
 	"github.com/inferflux/inferflux/backend"
@@ -47,17 +48,27 @@ type cache struct {
 	shape  kvShape
 	header backend.KVHeader // of exports, Seq aside
 	arena  []byte
-	rows   []float32 // of export and import: a block's keys or values
-	buf    []byte    // the same in the exported type
+
+	states     stateShape
+	stateArena []byte // of slots
+
+	rows []float32 // of export and import: a block's keys or values
+	buf  []byte    // the same in the exported type
 }
 
-func newCache(shape kvShape, pages, context int, fingerprint string) (*cache, error) {
+func newCache(shape kvShape, states stateShape, slots paging.StateOptions, pages, context int, fingerprint string) (*cache, error) {
 	arena, err := mapArena(pages * shape.pageBytes())
 	if err != nil {
 		return nil, err
 	}
+	var stateArena []byte
+	if slots.Slots > 0 {
+		if stateArena, err = mapArena(4 * states.elements * slots.Slots); err != nil {
+			return nil, errors.Join(err, unmapArena(arena))
+		}
+	}
 	c := &cache{
-		shape: shape, arena: arena,
+		shape: shape, arena: arena, states: states, stateArena: stateArena,
 		header: backend.KVHeader{
 			Fingerprint: fingerprint, DType: shape.exportType(),
 			Layers: shape.layers, KVHeads: shape.heads, HeadDim: shape.HeadDim,
@@ -65,16 +76,20 @@ func newCache(shape kvShape, pages, context int, fingerprint string) (*cache, er
 	}
 	c.Table = paging.New(paging.Options{
 		Pages: pages, Context: context, BytesPerToken: shape.bytesPerToken(),
-		Warm: warmBytes / shape.pageBytes(), Storage: c,
+		Warm: warmBytes / shape.pageBytes(), Storage: c, States: slots,
 	})
 	return c, nil
 }
 
 func (c *cache) close() error {
 	c.Table.Close()
-	arena := c.arena
-	c.arena = nil
-	return unmapArena(arena)
+	arena, states := c.arena, c.stateArena
+	c.arena, c.stateArena = nil, nil
+	err := unmapArena(arena)
+	if states != nil {
+		err = errors.Join(err, unmapArena(states))
+	}
+	return err
 }
 
 // Release implements paging.Storage.
@@ -109,6 +124,10 @@ func (c *cache) store(s *paging.Sequence, layer, position int, k, v []float32) {
 // asF16 views bytes, which are aligned, as elements.
 func asF16(b []byte) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
+
+func asF32(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
 func asBytes(f []float32) []byte {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/simd"
 )
 
@@ -33,7 +34,7 @@ func resident(t *testing.T) int {
 // and given back when they are freed.
 func TestCacheMemory(t *testing.T) {
 	shape := newKVShape(8, 8, 128, simd.KVF16) // 2 MiB a page
-	c, err := newCache(shape, 100, 100*pageTokens, "model")
+	c, err := newCache(shape, stateShape{}, paging.StateOptions{}, 100, 100*pageTokens, "model")
 	if err != nil {
 		t.Fatal(err)
 	}

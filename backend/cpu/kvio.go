@@ -14,10 +14,22 @@ import (
 func (c *cache) Export(id backend.SeqID, w io.Writer) error {
 	s, err := c.Sequence(id)
 	if err == nil {
+		err = c.portable()
+	}
+	if err == nil {
 		err = c.export(s, w)
 	}
 	if err != nil {
 		return fmt.Errorf("export sequence %d: %w", id, err)
+	}
+	return nil
+}
+
+// portable is an error where sequences have states, for which the common format has no
+// place.
+func (c *cache) portable() error {
+	if c.states.elements > 0 {
+		return fmt.Errorf("%w: the states of layers have no place in the common format", backend.ErrUnsupported)
 	}
 	return nil
 }
@@ -96,6 +108,9 @@ func (c *cache) buffer(n int) []byte {
 // engine with the same type of KV exported is stored again with the same bits.
 func (c *cache) Import(id backend.SeqID, r io.Reader) error {
 	s, err := c.Empty(id, 0)
+	if err == nil {
+		err = c.portable()
+	}
 	if err == nil {
 		if err = c.load(s, r); err != nil {
 			c.Shorten(s, 0)

@@ -149,7 +149,7 @@ func (s *step) Activate(x nn.Tensor, act nn.Activation) nn.Tensor {
 	if !ok {
 		return nn.Tensor{}
 	}
-	if act > nn.GELU {
+	if act > nn.Sigmoid {
 		return s.fail("activation %d", act)
 	}
 	s.needOnes(a.cols)
@@ -209,7 +209,12 @@ func (s *step) Attend(q, k, v nn.Tensor, a nn.Attention) nn.Tensor {
 		return nn.Tensor{}
 	}
 	shape := s.e.kv.shape
-	if a.Layer < 0 || a.Layer >= shape.layers || a.KVHeads != shape.heads || a.HeadDim != shape.HeadDim || a.Heads%a.KVHeads != 0 ||
+	layers := s.e.kv.states.kvLayer
+	if a.Layer < 0 || a.Layer >= len(layers) || layers[a.Layer] < 0 {
+		return s.fail("attention of layer %d, which keeps no keys and values", a.Layer)
+	}
+	a.Layer = layers[a.Layer]
+	if a.KVHeads != shape.heads || a.HeadDim != shape.HeadDim || a.Heads%a.KVHeads != 0 ||
 		qv.cols != a.Heads*a.HeadDim || kv.cols != a.KVHeads*a.HeadDim || vv.cols != kv.cols ||
 		s.set(qv) != allRows || s.set(kv) != allRows || s.set(vv) != allRows {
 		return s.fail("attention %+v of q [%d, %d], k [%d, %d], v [%d, %d]", a, qv.rows, qv.cols, kv.rows, kv.cols, vv.rows, vv.cols)

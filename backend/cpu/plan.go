@@ -16,6 +16,7 @@ const (
 	phaseGroup                    // not split
 	phasePairs                    // by pairs of a row and an expert
 	phaseExperts                  // by panels of the experts that somebody chose
+	phaseState                    // by span, and by columns or heads
 )
 
 // phase is a run of ops between two meetings of the threads.

@@ -102,6 +102,10 @@ const (
 	opExpertsGated                  // routing's inner = activation(a), by expert; a phase of its own
 	opExpertsDown                   // dst = routing's inner·weightᵀ, by expert; a phase of its own
 	opCombine                       // dst = the rows of a that the routing has for each, weighted
+	opMultiply                      // dst *= a
+	opShortConv                     // dst = convolution of a; a phase of its own
+	opScan                          // dst = selective scan of a with steps b; a phase of its own
+	opDelta                         // dst = delta rule of a with gates b; a phase of its own
 )
 
 type op struct {
@@ -119,6 +123,11 @@ type op struct {
 	queryRowGroup int // query heads that share a KV head
 	experts       *nn.Experts
 	correction    *weight // of the experts' scores; nil: none
+	second, third *weight // of state's ops
+	conv          *nn.ShortConv
+	scan          *nn.SelectiveScan
+	delta         *nn.DeltaRule
+	parts         int // that a state's op of one span is split into
 }
 
 // activations are what the products of one width read.
@@ -213,14 +222,17 @@ func (s *step) begin() {
 }
 
 // rewind makes the step that was written down ready to be computed again. Only how
-// attention is split depends on more than the batch's shape.
+// attention and what carries states are split depends on more than the batch's shape.
 func (s *step) rewind() {
 	s.group = 0
 	for i := range s.phases {
 		p := &s.phases[i]
 		p.next.Store(0)
-		if p.kind == phaseAttend {
+		switch p.kind {
+		case phaseAttend:
 			p.units = s.attendUnits(&s.ops[p.from])
+		case phaseState:
+			p.units = len(s.Seqs) * s.ops[p.from].parts
 		}
 	}
 }

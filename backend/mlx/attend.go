@@ -14,7 +14,11 @@ func (s *step) Attend(q, k, v nn.Tensor, a nn.Attention) nn.Tensor {
 		return nn.Tensor{}
 	}
 	kv := s.e.kv.shape
-	if a.Layer < 0 || a.Layer >= kv.layers || a.KVHeads != kv.heads || a.HeadDim != kv.headDim || a.Heads%a.KVHeads != 0 ||
+	if a.Layer < 0 || a.Layer >= len(s.e.kv.layers) || s.e.kv.layers[a.Layer] < 0 {
+		return s.fail("attention of layer %d, which keeps no keys and values", a.Layer)
+	}
+	a.Layer = s.e.kv.layers[a.Layer]
+	if a.KVHeads != kv.heads || a.HeadDim != kv.headDim || a.Heads%a.KVHeads != 0 ||
 		q.Cols != a.Heads*a.HeadDim || k.Cols != a.KVHeads*a.HeadDim || v.Cols != k.Cols ||
 		q.Rows != len(s.Tokens) || k.Rows != q.Rows || v.Rows != q.Rows {
 		return s.fail("attention %+v of q [%d, %d], k [%d, %d], v [%d, %d]", a, q.Rows, q.Cols, k.Rows, k.Cols, v.Rows, v.Cols)

@@ -124,8 +124,14 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 	if err != nil {
 		return err
 	}
-	shape := kvShape{layers: cfg.Layers, heads: cfg.KVHeads, headDim: cfg.HeadDim}
+	_, layers := cfg.KVLayers()
+	shape := kvShape{layers: layers, heads: cfg.KVHeads, headDim: cfg.HeadDim}
 	memory, err := e.memory(c, config)
+	if err != nil {
+		return err
+	}
+	const back = 2 // batches that may be under way
+	states, err := paging.SizeStates(4*cfg.StateElements(), shape.bytesPerToken(kvDType), back, &memory)
 	if err != nil {
 		return err
 	}
@@ -134,7 +140,7 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 		return err
 	}
 	e.context = context
-	if err := e.build(ctx, c, o, config, shape, kvDType, pages); err != nil {
+	if err := e.build(ctx, c, o, config, shape, kvDType, states, pages); err != nil {
 		return err
 	}
 	if e.fused != nil {
@@ -144,7 +150,7 @@ func (e *Engine) load(ctx context.Context, c checkpoint.Checkpoint, o backend.Lo
 }
 
 // build makes everything that lives on the device.
-func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions, config backend.Config, shape kvShape, kvDType mlx.DType, pages int) error {
+func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions, config backend.Config, shape kvShape, kvDType mlx.DType, states paging.StateOptions, pages int) error {
 	err := e.do(func() (err error) {
 		if e.stream, err = e.lib.NewStream(e.device); err != nil {
 			return err
@@ -152,7 +158,7 @@ func (e *Engine) build(ctx context.Context, c checkpoint.Checkpoint, o backend.L
 		if err := e.limit(config); err != nil {
 			return err
 		}
-		e.kv = newCache(e, shape, kvDType, pages, e.context, e.config.KVFingerprint(c.Fingerprint(), e.context))
+		e.kv = newCache(e, shape, kvDType, states, pages, e.context, e.config.KVFingerprint(c.Fingerprint(), e.context))
 		e.unpackAt = math.MaxInt
 		if e.cuda() {
 			e.unpackAt = unpackAtCUDA
@@ -271,9 +277,10 @@ func (e *Engine) Description() backend.Description { return e.description }
 
 // Capabilities implements backend.Engine.
 func (e *Engine) Capabilities() backend.Capabilities {
+	stateless := e.config.StateElements() == 0
 	return backend.Capabilities{
-		StructuredOutput: true, SpeculativeDecoding: true, Logprobs: true, Embeddings: true,
-		KVPrefixCopy: true, KVExport: true, MixedBatch: true, DeviceSampling: true,
+		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true, Embeddings: true,
+		KVPrefixCopy: true, KVTruncate: stateless, KVExport: stateless, MixedBatch: true, DeviceSampling: true,
 	}
 }
 

@@ -128,7 +128,7 @@ func worst(got, want [][]float32) (difference, largest float64) {
 
 func TestContract(t *testing.T) {
 	b := testBackend(t)
-	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf", "qwen3moe.gguf"} {
+	for _, name := range []string{"llama-gqa-tied.gguf", "mistral-window.gguf", "qwen3moe.gguf", "lfm2.gguf", "granitehybrid.gguf", "qwen3next.gguf"} {
 		t.Run(name, func(t *testing.T) {
 			c := modeltest.Open(t, name)
 			backendtest.Run(t, func(t testing.TB) backend.Engine {

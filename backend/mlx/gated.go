@@ -28,6 +28,7 @@ func newGated(lib *mlx.Library, compile bool) ([]gated, error) {
 			d := lib.DType(x)
 			return g.Multiply(g.Multiply(x, g.Scalar(0.5, d)), g.Add(g.Erf(g.Multiply(x, g.Scalar(rootHalf, d))), g.Scalar(1, d)))
 		},
+		nn.Sigmoid: func(g *mlx.Scope, x mlx.Array) mlx.Array { return g.Sigmoid(x) },
 	} {
 		a := gated{act: act, plain: func(g *mlx.Scope, gate, up mlx.Array) mlx.Array { return g.Multiply(act(g, gate), up) }}
 		if compile {

@@ -25,7 +25,10 @@ type cache struct {
 	header       backend.KVHeader // of exports, Seq aside
 	capacity     int              // pages
 	pages        int              // that the pools have memory for
-	keys, values []mlx.Array      // by layer
+	keys, values []mlx.Array      // by layer that keeps them
+	layers       []int            // the number of each of the model's layers among those, or -1
+	slots        []stateSlot      // of states
+	garbage      []mlx.Array      // of slots, to be freed
 	err          error            // of CopyRows, which can't return one
 }
 
@@ -34,8 +37,10 @@ var (
 	_ paging.Storage = (*cache)(nil)
 )
 
-func newCache(e *Engine, shape kvShape, dtype mlx.DType, pages, context int, fingerprint string) *cache {
+func newCache(e *Engine, shape kvShape, dtype mlx.DType, states paging.StateOptions, pages, context int, fingerprint string) *cache {
+	layers, _ := e.config.KVLayers()
 	c := &cache{
+		layers: layers, slots: make([]stateSlot, states.Slots),
 		e: e, shape: shape, dtype: dtype, capacity: pages,
 		header: backend.KVHeader{Fingerprint: fingerprint, DType: backend.KVF32, Layers: shape.layers, KVHeads: shape.heads, HeadDim: shape.headDim},
 		keys:   make([]mlx.Array, shape.layers), values: make([]mlx.Array, shape.layers),
@@ -44,7 +49,7 @@ func newCache(e *Engine, shape kvShape, dtype mlx.DType, pages, context int, fin
 		c.header.DType = backend.KVF16 // bfloat16 has a wider range: f32 holds it
 	}
 	c.Table = paging.New(paging.Options{
-		Pages: pages, Context: context, BytesPerToken: shape.bytesPerToken(dtype), Storage: c,
+		Pages: pages, Context: context, BytesPerToken: shape.bytesPerToken(dtype), Storage: c, States: states,
 	})
 	return c
 }
@@ -186,6 +191,9 @@ func (c *cache) index(g *mlx.Scope, s *paging.Sequence, n int) mlx.Array {
 // Export implements backend.KV.
 func (c *cache) Export(id backend.SeqID, w io.Writer) error {
 	s, err := c.Sequence(id)
+	if err == nil {
+		err = c.portable()
+	}
 	if err == nil && s.Len == 0 {
 		err = fmt.Errorf("it is empty")
 	}
@@ -194,6 +202,15 @@ func (c *cache) Export(id backend.SeqID, w io.Writer) error {
 	}
 	if err != nil {
 		return fmt.Errorf("export sequence %d: %w", id, err)
+	}
+	return nil
+}
+
+// portable is an error where sequences have states, for which the common format has no
+// place.
+func (c *cache) portable() error {
+	if len(c.slots) > 0 {
+		return fmt.Errorf("%w: the states of layers have no place in the common format", backend.ErrUnsupported)
 	}
 	return nil
 }
@@ -230,6 +247,9 @@ func (c *cache) export(s *paging.Sequence, w io.Writer) error {
 // Import implements backend.KV. The header's element type may be either.
 func (c *cache) Import(id backend.SeqID, r io.Reader) error {
 	s, err := c.Empty(id, 0)
+	if err == nil {
+		err = c.portable()
+	}
 	if err == nil {
 		err = c.e.do(func() error { return c.load(s, r) })
 		if err != nil {
@@ -308,6 +328,10 @@ func kvType(o backend.LoadOptions, compute mlx.DType) (mlx.DType, error) {
 
 func (c *cache) close() {
 	c.Table.Close()
+	for i := range c.slots {
+		c.ReleaseState(int32(i))
+	}
+	c.sweep()
 	c.e.lib.Free(append(c.keys, c.values...)...)
 	c.keys, c.values, c.pages = nil, nil, 0
 }

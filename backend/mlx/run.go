@@ -120,6 +120,7 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 		}
 	}()
 	s.begin(ctx, f.batch.Spans)
+	e.kv.sweep()
 	e.kv.Prepare(&s.Rows)
 	if e.kv.err != nil {
 		return e.kv.err
@@ -148,6 +149,7 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 	for _, u := range s.pools {
 		out = append(out, e.kv.keys[u.layer], e.kv.values[u.layer])
 	}
+	out = append(out, s.carried...)
 	// The arrays of the graph, and the pools as they were, must be nobody's for MLX
 	// to reuse their memory.
 	s.keepPools()

@@ -23,7 +23,8 @@ type step struct {
 	values   []value
 	err      error
 	pools    []poolUpdate
-	appended mlx.Array // by the last of our kernels that wrote to the pools
+	carried  []mlx.Array // states
+	appended mlx.Array   // by the last of our kernels that wrote to the pools
 
 	tokens, meta, offsets, places mlx.Array // made on first use
 	decode                        group
@@ -67,7 +68,7 @@ func (s *step) fail(format string, args ...any) nn.Tensor {
 // begin starts the graph of a batch that has been laid out in s.Rows.
 func (s *step) begin(ctx context.Context, spans []backend.Span) {
 	s.ctx, s.spans, s.err, s.recording, s.generic = ctx, spans, nil, false, false
-	s.values, s.pools, s.appended = s.values[:0], s.pools[:0], mlx.Array{}
+	s.values, s.pools, s.carried, s.appended = s.values[:0], s.pools[:0], s.carried[:0], mlx.Array{}
 	s.tokens, s.meta, s.offsets, s.places = mlx.Array{}, mlx.Array{}, mlx.Array{}, mlx.Array{}
 	s.decode, s.prefill = group{rows: s.decode.rows[:0]}, s.prefill[:0]
 	for i, seq := range s.Seqs {

@@ -45,6 +45,7 @@ type Options struct {
 	// Warm is the number of free pages that keep their memory, for reuse.
 	Warm    int
 	Storage Storage
+	States  StateOptions
 }
 
 // Table implements backend.KV, but for Export and Import.
@@ -58,6 +59,7 @@ type Table struct {
 	promised int     // pages, beside those in use
 	seqs     map[backend.SeqID]*Sequence
 	last     backend.SeqID
+	states   states
 }
 
 // Sequence is what the table knows of one.
@@ -68,14 +70,22 @@ type Sequence struct {
 
 	counted bool  // what it is promised is part of the table's
 	partial int32 // the page that it counts as a writer of; -1: none
+
+	states   []State // by length; the last is that of Len, unless Len is 0
+	next     int32   // see Next
+	mark     State
+	idle     bool // its room was made its length: it is held, not written
+	promised int  // slots of states
 }
+
+func newSequence() *Sequence { return &Sequence{next: -1, mark: State{Slot: -1}} }
 
 // ErrClosed is what a closed table answers.
 var ErrClosed = fmt.Errorf("%w: it is closed", backend.ErrEngineFailed)
 
 // New makes a table without sequences.
 func New(o Options) *Table {
-	t := &Table{o: o, refs: make([]int32, o.Pages), writers: make([]int32, o.Pages), free: make([]int32, 0, o.Pages), seqs: map[backend.SeqID]*Sequence{}}
+	t := &Table{o: o, refs: make([]int32, o.Pages), writers: make([]int32, o.Pages), free: make([]int32, 0, o.Pages), seqs: map[backend.SeqID]*Sequence{}, states: newStates(o)}
 	for p := o.Pages - 1; p >= 0; p-- {
 		t.free = append(t.free, int32(p))
 	}
@@ -85,6 +95,7 @@ func New(o Options) *Table {
 // Close forgets everything. The storage is the engine's to free.
 func (t *Table) Close() {
 	t.closed, t.refs, t.writers, t.free, t.warm, t.promised, t.seqs = true, nil, nil, nil, nil, 0, nil
+	t.states = states{}
 }
 
 // Sequence finds a sequence.
@@ -98,7 +109,7 @@ func (t *Table) Sequence(id backend.SeqID) (*Sequence, error) {
 // Reserve implements backend.KV.
 func (t *Table) Reserve(positions int) (backend.SeqID, error) {
 	defer t.verify()
-	s := &Sequence{}
+	s := newSequence()
 	if err := t.resize(s, positions); err != nil {
 		return 0, fmt.Errorf("reserve kv for %d positions: %w", positions, err)
 	}
@@ -142,12 +153,12 @@ func (t *Table) resize(s *Sequence, positions int) error {
 	if Pages(positions) > len(t.refs) {
 		return fmt.Errorf("the engine has %d positions in all", len(t.refs)*PageTokens)
 	}
-	room := s.Room
+	room, idle := s.Room, s.idle
 	t.uncount(s)
-	s.Room = positions
+	s.Room, s.idle = positions, positions == s.Len
 	if t.count(s); t.overdrawn() {
 		t.uncount(s)
-		s.Room = room
+		s.Room, s.idle = room, idle
 		t.count(s)
 		return backend.ErrKVFull
 	}
@@ -160,6 +171,8 @@ func (t *Table) resize(s *Sequence, positions int) error {
 func (t *Table) count(s *Sequence) {
 	s.counted, s.partial = true, -1
 	t.promised += Pages(s.Room) - len(s.Pages)
+	s.promised = t.states.need(s)
+	t.states.promised += s.promised
 	if s.Len%PageTokens != 0 && s.Len < s.Room {
 		s.partial = s.Pages[s.Len/PageTokens]
 		t.share(s.partial, 0, 1)
@@ -172,6 +185,7 @@ func (t *Table) uncount(s *Sequence) {
 	}
 	s.counted = false
 	t.promised -= Pages(s.Room) - len(s.Pages)
+	t.states.promised -= s.promised
 	if s.partial >= 0 {
 		t.share(s.partial, 0, -1)
 	}
@@ -190,7 +204,9 @@ func (t *Table) share(p int32, holders, writers int32) {
 func (t *Table) copies(p int32) int { return max(0, int(min(t.writers[p], t.refs[p]-1))) }
 
 // overdrawn reports whether more is promised than there is.
-func (t *Table) overdrawn() bool { return t.promised > len(t.free)+len(t.warm) }
+func (t *Table) overdrawn() bool {
+	return t.promised > len(t.free)+len(t.warm) || t.states.promised > t.states.Slots
+}
 
 // Free implements backend.KV.
 func (t *Table) Free(id backend.SeqID) error {
@@ -220,6 +236,9 @@ func (t *Table) Truncate(id backend.SeqID, n int) error {
 	if err == nil && (n < 0 || n > s.Len) {
 		err = fmt.Errorf("it has %d positions", s.Len)
 	}
+	if err == nil {
+		err = t.restorable(id, n)
+	}
 	if err == nil && !t.mayShorten(s, n) {
 		err = fmt.Errorf("%w: no memory is left to write anew what it shares", backend.ErrKVFull)
 	}
@@ -233,6 +252,9 @@ func (t *Table) Truncate(id backend.SeqID, n int) error {
 // mayShorten reports whether the room past n can still be promised: pages that are
 // given up but not freed, as others hold them, may be missing.
 func (t *Table) mayShorten(s *Sequence, n int) bool {
+	if s.idle && n < s.Len && t.states.Slots > 0 && t.states.promised+1+t.states.Back > t.states.Slots {
+		return false // it could be written to again, which takes slots for its states
+	}
 	freed, more := 0, 0
 	for _, p := range s.Pages[Pages(n):] {
 		more++
@@ -261,12 +283,16 @@ func (t *Table) Fork(src backend.SeqID, n, positions int) (backend.SeqID, error)
 		err = fmt.Errorf("the new sequence can have %d to %d", n, t.o.Context)
 	case Pages(positions) > len(t.refs):
 		err = fmt.Errorf("the engine has %d in all", len(t.refs)*PageTokens)
+	default:
+		err = t.restorable(src, n)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("fork %d positions of sequence %d into room for %d: %w", n, src, positions, err)
 	}
-	s := &Sequence{Len: n, Room: positions, Pages: make([]int32, Pages(n), Pages(positions))}
+	s := newSequence()
+	s.Len, s.Room, s.Pages, s.idle = n, positions, make([]int32, Pages(n), Pages(positions)), n == positions
 	copy(s.Pages, from.Pages)
+	t.states.share(s, from, n)
 	for _, p := range s.Pages {
 		t.share(p, 1, 0)
 	}
@@ -332,12 +358,14 @@ func (t *Table) cut(s *Sequence, n int) {
 		t.drop(p)
 	}
 	s.Pages, s.Len = s.Pages[:keep], n
+	t.states.cut(s, n)
 }
 
 // Lengthen makes n the length, for which the sequence has pages.
 func (t *Table) Lengthen(s *Sequence, n int) {
 	t.uncount(s)
 	s.Len = n
+	t.states.commit(s, n)
 	t.count(s)
 }
 
@@ -453,6 +481,7 @@ func (t *Table) Prepare(r *Rows) {
 	for i, s := range r.Seqs {
 		t.Extend(s, s.Len+r.First[i+1]-r.First[i])
 	}
+	t.states.prepare(r)
 }
 
 // Commit makes the sequences longer by their spans.

@@ -58,3 +58,27 @@ func Size(cfg model.Config, bytesPerToken int, m Memory, o backend.LoadOptions) 
 	}
 	return pages, context, nil
 }
+
+// SizeStates chooses how many states of so many bytes an engine keeps for its sequences, each of
+// which needs 2 and those that it must be able to go back to, and takes what they take
+// off the available memory: a quarter of it at most, if that is enough for two
+// sequences. States to go back to lie so far apart that they take no more than the keys and
+// values between them, but no more than 16 pages.
+func SizeStates(stateBytes, bytesPerToken, back int, m *Memory) (StateOptions, error) {
+	const most, widest = 256, 16
+	if stateBytes == 0 {
+		return StateOptions{}, nil
+	}
+	o := StateOptions{Slots: most, Back: back}
+	if m.Total > 0 {
+		least := 2 * (2 + back)
+		o.Slots = min(max(max(m.Available, 0)/4/stateBytes, least), most)
+		if need := least * stateBytes; need > m.Total {
+			return o, fmt.Errorf("the layers' states of two sequences take %d MiB, %s has %d", need>>20, m.Device, m.Total>>20)
+		}
+		m.Available -= o.Slots * stateBytes
+	}
+	pages := stateBytes / max(PageTokens*bytesPerToken, 1)
+	o.Every = min(max(pages, 1), widest) * PageTokens
+	return o, nil
+}

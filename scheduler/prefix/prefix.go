@@ -272,16 +272,37 @@ func (c *Cache) evict(leaf *node) error {
 	case parent.parent == nil:
 		delete(c.roots, parent.tenant)
 	default:
-		// What is left is where others had branched off. A fork without further room
-		// needs no memory.
-		seq, err := c.o.KV.Fork(leaf.seq, parent.depth, parent.depth)
-		if err != nil {
+		if err := c.keepBeginning(parent, leaf); err != nil {
 			return errors.Join(fmt.Errorf("keep the beginning of a prefix: %w", err), c.free(leaf.seq))
 		}
-		parent.seq, parent.hits, parent.used, parent.when = seq, leaf.hits, leaf.used, leaf.when
-		heap.Push(&c.ends, parent)
 	}
 	return c.free(leaf.seq)
+}
+
+// keepBeginning makes a leaf of the place where others had branched off from one that is given up,
+// or, if a sequence can't be taken back to there, of the nearest before it.
+func (c *Cache) keepBeginning(at, leaf *node) error {
+	for at.parent != nil && len(at.children) == 0 {
+		if n := backend.Restorable(c.o.KV, leaf.seq, at.depth); n > at.parent.depth {
+			// A fork without further room needs no memory.
+			seq, err := c.o.KV.Fork(leaf.seq, n, n)
+			if err != nil {
+				return err
+			}
+			c.stats.Tokens -= at.depth - n
+			at.edge, at.depth = at.edge[:n-at.parent.depth], n
+			at.seq, at.hits, at.used, at.when = seq, leaf.hits, leaf.used, leaf.when
+			heap.Push(&c.ends, at)
+			return nil
+		}
+		c.stats.Tokens -= len(at.edge)
+		delete(at.parent.children, at.edge[0])
+		at = at.parent
+	}
+	if at.parent == nil && len(at.children) == 0 {
+		delete(c.roots, at.tenant)
+	}
+	return nil
 }
 
 func (c *Cache) free(seq backend.SeqID) error {

@@ -1,0 +1,241 @@
+package paging
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/inferflux/inferflux/backend"
+)
+
+// StateOptions describe the states of sequences: what layers of recurrences and
+// convolutions keep beside the pages. A state is written once, in a slot of the
+// engine's, and never changed: a step reads one and writes the next, so that whoever
+// shares a state shares its slot.
+type StateOptions struct {
+	Slots int // in all; 0: sequences have no state
+	// Every is about how many positions there are between the states that are kept to go
+	// back to. Those at the ends of pages are, as long as nobody needs their slots.
+	Every int
+	// Back is how many steps a sequence can always go back.
+	Back int
+}
+
+// State is a sequence's state after its first Len positions.
+type State struct {
+	Len  int
+	Slot int32
+}
+
+// states is a table's slots.
+type states struct {
+	StateOptions
+	release  func(slot int32)
+	refs     []int32
+	free     []int32
+	promised int
+	kept     []kept // the oldest first; some are there no more
+}
+
+// kept is a state that may be given up, unless the sequence still needs it.
+type kept struct {
+	seq *Sequence
+	len int
+}
+
+// StateStorage is implemented by a Storage whose sequences have states.
+type StateStorage interface {
+	// ReleaseState gives a free slot's memory back. The slot may be taken again.
+	ReleaseState(slot int32)
+}
+
+func newStates(o Options) states {
+	t := states{StateOptions: o.States, refs: make([]int32, o.States.Slots), release: func(int32) {}}
+	if s, ok := o.Storage.(StateStorage); ok {
+		t.release = s.ReleaseState
+	}
+	for i := o.States.Slots - 1; i >= 0; i-- {
+		t.free = append(t.free, int32(i))
+	}
+	return t
+}
+
+// State is the slot of the sequence's present state, -1 while it is empty.
+func (s *Sequence) State() int32 {
+	if n := len(s.states); n > 0 {
+		return s.states[n-1].Slot
+	}
+	return -1
+}
+
+// Next is the slot that the step under way writes the next state to.
+func (s *Sequence) Next() int32 { return s.next }
+
+// Mark is a state within the step under way that is to be written too; its slot is -1 if
+// there is none.
+func (s *Sequence) Mark() State { return s.mark }
+
+// need is how many slots are promised to a sequence: for the state it has, those it may
+// go back to, and the next.
+func (t *states) need(s *Sequence) int {
+	switch {
+	case t.Slots == 0 || s.Room == 0:
+		return 0
+	case s.idle && s.Len == s.Room:
+		return 1
+	}
+	return 2 + t.Back
+}
+
+// safe is how many of a sequence's last states it mustn't lose.
+func (t *states) safe(s *Sequence) int {
+	if s.idle && s.Len == s.Room {
+		return 1
+	}
+	return 1 + t.Back
+}
+
+// take finds a slot. There is one for a state that was promised; others may be kept only
+// if that costs nobody else's.
+func (t *states) take() (slot int32, ok bool) {
+	for tries := len(t.kept); len(t.free) == 0 && tries > 0; tries-- {
+		k := t.kept[0]
+		t.kept = t.kept[1:]
+		i := slices.IndexFunc(k.seq.states, func(x State) bool { return x.Len == k.len })
+		switch {
+		case i < 0:
+		case i >= len(k.seq.states)-t.safe(k.seq):
+			t.kept = append(t.kept, k)
+		default:
+			t.forget(k.seq, i)
+		}
+	}
+	if len(t.free) == 0 {
+		return -1, false
+	}
+	slot = t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	t.refs[slot] = 1
+	return slot, true
+}
+
+// forget lets go of one of a sequence's states.
+func (t *states) forget(s *Sequence, i int) {
+	t.drop(s.states[i].Slot)
+	s.states = slices.Delete(s.states, i, i+1)
+}
+
+func (t *states) drop(slot int32) {
+	if t.refs[slot]--; t.refs[slot] == 0 {
+		t.release(slot)
+		t.free = append(t.free, slot)
+	}
+}
+
+// cut forgets the states past n positions.
+func (t *states) cut(s *Sequence, n int) {
+	t.undo(s)
+	for i := len(s.states) - 1; i >= 0 && s.states[i].Len > n; i-- {
+		t.forget(s, i)
+	}
+}
+
+// undo lets go of what a step was to write.
+func (t *states) undo(s *Sequence) {
+	for _, slot := range []int32{s.next, s.mark.Slot} {
+		if slot >= 0 {
+			t.drop(slot)
+		}
+	}
+	s.next, s.mark.Slot = -1, -1
+}
+
+// share gives a sequence the states that another has of its first n positions.
+func (t *states) share(s, from *Sequence, n int) {
+	for _, x := range from.states {
+		if x.Len <= n {
+			t.refs[x.Slot]++
+			s.states = append(s.states, x)
+			t.kept = append(t.kept, kept{s, x.Len})
+		}
+	}
+}
+
+// prepare finds a slot for the state of every sequence of a batch, and then, if there is
+// one to spare, for that at the end of the last page that its span fills.
+func (t *states) prepare(r *Rows) {
+	if t.Slots == 0 {
+		return
+	}
+	for _, s := range r.Seqs {
+		s.next, _ = t.take()
+	}
+	for i, s := range r.Seqs {
+		end := s.Len + r.First[i+1] - r.First[i]
+		if at := end / PageTokens * PageTokens; at > s.Len && at < end {
+			s.mark = State{at, -1}
+			s.mark.Slot, _ = t.take()
+		}
+	}
+}
+
+// commit makes what a step has written the state of a sequence with n positions.
+func (t *states) commit(s *Sequence, n int) {
+	if t.Slots == 0 || s.next < 0 {
+		return
+	}
+	for _, x := range []State{s.mark, {n, s.next}} {
+		if x.Slot >= 0 {
+			s.states = append(s.states, x)
+			t.kept = append(t.kept, kept{s, x.Len})
+		}
+	}
+	s.next, s.mark.Slot = -1, -1
+	t.thin(s)
+	if len(t.kept) > 4*t.Slots {
+		t.kept = slices.DeleteFunc(t.kept, func(k kept) bool {
+			return !slices.ContainsFunc(k.seq.states, func(x State) bool { return x.Len == k.len })
+		})
+	}
+}
+
+// thin forgets states that aren't at the end of a page, or near to others.
+func (t *states) thin(s *Sequence) {
+	last := len(s.states) - t.safe(s)
+	for i := 0; i < last; {
+		from := 0
+		if i > 0 {
+			from = s.states[i-1].Len
+		}
+		if x := s.states[i].Len; x%PageTokens != 0 || i+1 < last && s.states[i+1].Len-from <= t.Every {
+			t.forget(s, i)
+			last--
+			continue
+		}
+		i++
+	}
+}
+
+// Restorable implements backend.Rewinder.
+func (t *Table) Restorable(id backend.SeqID, n int) int {
+	s := t.seqs[id]
+	switch {
+	case s == nil || n < 0:
+		return 0
+	case t.states.Slots == 0:
+		return min(n, s.Len)
+	}
+	for _, x := range slices.Backward(s.states) {
+		if x.Len <= n {
+			return x.Len
+		}
+	}
+	return 0
+}
+
+// restorable is an error if there is no state of a sequence's first n positions.
+func (t *Table) restorable(id backend.SeqID, n int) error {
+	if at := t.Restorable(id, n); at != n {
+		return fmt.Errorf("%w: a layer's state can't be shortened, and was kept of %d positions, not of %d", backend.ErrUnsupported, at, n)
+	}
+	return nil
+}
