@@ -27,6 +27,8 @@ func TestMixtures(t *testing.T) {
 		{"glm4moe.gguf", nil, 1, "Scoring:1"},
 		{"gpt-oss", nil, 2, "Act:4 Scoring:0 Correction:{Ref:0 Out:0 In:0} Normalize:true Scale:0"},
 		{"gpt-oss.gguf", nil, 2, "Count:6 Used:2"},
+		{"qwen2moe.gguf", nil, 2, "Normalize:false Scale:0"},
+		{"qwen2moe", metadata{"decoder_sparse_step": 2}, 1, "Normalize:false"},
 	} {
 		f := copied(t, c.name)
 		maps.Copy(f.meta, c.set)

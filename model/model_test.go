@@ -223,8 +223,8 @@ func TestArchitecture(t *testing.T) {
 		t.Errorf("Load: %v", err)
 	}
 	for _, c := range []struct{ format, name, nearest string }{
-		{"gguf", "qwen2moe", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
-		{"hf", "Qwen2MoeForCausalLM", "Qwen2ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixForCausalLM", "MixtralForCausalLM"},
+		{"gguf", "qwen2vl", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
+		{"hf", "Qwen2VLForCausalLM", "Qwen2ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixForCausalLM", "MixtralForCausalLM"},
 	} {
 		f := tinyGGUF()
 		f.meta["general.architecture"] = c.name

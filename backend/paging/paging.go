@@ -72,6 +72,7 @@ type Sequence struct {
 	partial int32 // the page that it counts as a writer of; -1: none
 
 	states   []State // by length; the last is that of Len, unless Len is 0
+	before   []int   // the lengths before the last steps
 	next     int32   // see Next
 	mark     State
 	idle     bool // its room was made its length: it is held, not written
@@ -357,6 +358,7 @@ func (t *Table) cut(s *Sequence, n int) {
 	for _, p := range s.Pages[keep:] {
 		t.drop(p)
 	}
+	s.idle = s.idle && n == s.Len
 	s.Pages, s.Len = s.Pages[:keep], n
 	t.states.cut(s, n)
 }

@@ -86,12 +86,10 @@ func (t *states) need(s *Sequence) int {
 	return 2 + t.Back
 }
 
-// safe is how many of a sequence's last states it mustn't lose.
-func (t *states) safe(s *Sequence) int {
-	if s.idle && s.Len == s.Room {
-		return 1
-	}
-	return 1 + t.Back
+// needs reports whether a sequence mustn't lose a state: it is the present one, or one from
+// before the last steps.
+func (t *states) needs(s *Sequence, x State) bool {
+	return x.Len == s.Len || slices.Contains(s.before, x.Len) && !(s.idle && s.Len == s.Room)
 }
 
 // take finds a slot. There is one for a state that was promised; others may be kept only
@@ -103,7 +101,7 @@ func (t *states) take() (slot int32, ok bool) {
 		i := slices.IndexFunc(k.seq.states, func(x State) bool { return x.Len == k.len })
 		switch {
 		case i < 0:
-		case i >= len(k.seq.states)-t.safe(k.seq):
+		case t.needs(k.seq, k.seq.states[i]):
 			t.kept = append(t.kept, k)
 		default:
 			t.forget(k.seq, i)
@@ -137,6 +135,7 @@ func (t *states) cut(s *Sequence, n int) {
 	for i := len(s.states) - 1; i >= 0 && s.states[i].Len > n; i-- {
 		t.forget(s, i)
 	}
+	s.before = slices.DeleteFunc(s.before, func(at int) bool { return at >= n })
 }
 
 // undo lets go of what a step was to write.
@@ -183,6 +182,11 @@ func (t *states) commit(s *Sequence, n int) {
 	if t.Slots == 0 || s.next < 0 {
 		return
 	}
+	if last := len(s.states) - 1; t.Back > 0 && last >= 0 {
+		if s.before = append(s.before, s.states[last].Len); len(s.before) > t.Back {
+			s.before = slices.Delete(s.before, 0, 1)
+		}
+	}
 	for _, x := range []State{s.mark, {n, s.next}} {
 		if x.Slot >= 0 {
 			s.states = append(s.states, x)
@@ -200,17 +204,14 @@ func (t *states) commit(s *Sequence, n int) {
 
 // thin forgets states that aren't at the end of a page, or near to others.
 func (t *states) thin(s *Sequence) {
-	last := len(s.states) - t.safe(s)
-	for i := 0; i < last; {
-		from := 0
-		if i > 0 {
-			from = s.states[i-1].Len
-		}
-		if x := s.states[i].Len; x%PageTokens != 0 || i+1 < last && s.states[i+1].Len-from <= t.Every {
+	from := 0 // of the state before
+	for i := 0; i+1 < len(s.states); {
+		x, next := s.states[i], s.states[i+1]
+		if !t.needs(s, x) && (x.Len%PageTokens != 0 || next.Len%PageTokens == 0 && next.Len-from <= t.Every) {
 			t.forget(s, i)
-			last--
 			continue
 		}
+		from = x.Len
 		i++
 	}
 }

@@ -20,7 +20,7 @@ CONV = dict(norm_eps=1e-5, rope_parameters=rope(1000000.0), layer_types=["conv",
 MAMBA = dict(layer_types=["linear_attention", "full_attention", "linear_attention"], mamba_n_heads=4, mamba_n_groups=1, mamba_d_state=16, mamba_d_conv=4, mamba_expand=2, mamba_d_head=16,
              shared_intermediate_size=64, embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.3, logits_scaling=0.5, rope_parameters=rope(10000.0),
              position_embedding_type="nope")
-DELTA = dict(layer_types=["linear_attention", "full_attention", "linear_attention"], head_dim=16, linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=16,
+DELTA = dict(layer_types=["linear_attention", "full_attention", "linear_attention"], head_dim=16, linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=8,
              linear_num_key_heads=2, linear_num_value_heads=4, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=24,
              decoder_sparse_step=1, norm_topk_prob=True, tie_word_embeddings=False, rope_parameters=rope(10000.0, partial_rotary_factor=0.25))
 
@@ -40,8 +40,8 @@ MODELS = {
                                                                "attention_bias": True, "position_embedding_type": "rope", "tie_word_embeddings": True}),
     # Delta nets whose heads of values share those of keys, gated attention of which a part is rotated, experts beside a gated one.
     "qwen3next": dict(cls="Qwen3Next", arch="qwen3next", config={**THREE, **DELTA, "mlp_only_layers": []}),
-    # The first layer without experts.
-    "qwen3next-dense": dict(cls="Qwen3Next", config={**THREE, **DELTA, "linear_num_value_heads": 2, "mlp_only_layers": [0], "norm_topk_prob": False}),
+    # The first layer without experts; heads of values wider than those of keys.
+    "qwen3next-dense": dict(cls="Qwen3Next", config={**THREE, **DELTA, "linear_num_value_heads": 2, "linear_value_head_dim": 16, "mlp_only_layers": [0], "norm_topk_prob": False}),
 }
 
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "model.embedding_norm": "token_embd_norm", "lm_head": "output"}

@@ -35,6 +35,9 @@ MODELS = {
     "gpt-oss": dict(cls="GptOss", arch="gpt-oss", config={**GQA, "num_hidden_layers": 2, "head_dim": 16, "intermediate_size": 32, "num_local_experts": 6, "num_experts_per_tok": 2,
                                                          "sliding_window": 12, "rope_parameters": rope(10000.0, rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
                                                                                                        original_max_position_embeddings=64)}),
+    # A shared expert with a gate; biases of queries, keys and values.
+    "qwen2moe": dict(cls="Qwen2Moe", arch="qwen2moe", config={**GQA, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40,
+                                                             "norm_topk_prob": False}),
 }
 
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
@@ -42,7 +45,8 @@ PARTS = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_att
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate": "ffn_gate_inp",
          "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
          "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp",
-         "mlp.router": "ffn_gate_inp", "self_attn.sinks": "attn_sinks"}
+         "mlp.router": "ffn_gate_inp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+         "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp", "self_attn.sinks": "attn_sinks"}
 
 
 def write(path, arch, cfg, state, permuted):
@@ -80,7 +84,9 @@ def write(path, arch, cfg, state, permuted):
         w.add_rope_scaling_type(RopeScalingType.YARN)
         w.add_rope_scaling_factor(cfg.rope_parameters["factor"])
         w.add_rope_scaling_orig_ctx_len(cfg.rope_parameters["original_max_position_embeddings"])
-    if arch in ("qwen3moe", "glm4moe"):
+    if arch == "qwen2moe":
+        w.add_expert_shared_feed_forward_length(cfg.shared_expert_intermediate_size)
+    if arch in ("qwen2moe", "qwen3moe", "glm4moe"):
         w.add_expert_feed_forward_length(cfg.moe_intermediate_size)
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("smollm")

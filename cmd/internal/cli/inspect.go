@@ -73,6 +73,8 @@ type memory struct {
 	Context int   `json:"context"`
 	Weights int64 `json:"weights_bytes"`
 	KV      int64 `json:"kv_bytes"`
+	// States is what layers of convolutions and recurrences keep, whatever the context.
+	States int64 `json:"state_bytes,omitempty"`
 }
 
 func (a *app) modelsInspect() *cobra.Command {
@@ -166,8 +168,9 @@ func inspect(c checkpoint.Checkpoint, context int, tensors bool) inspection {
 		context = config.Context
 	}
 	const halfFloat, keysAndValues = 2, 2
-	perToken := int64(config.Layers) * int64(config.KVHeads) * int64(config.HeadDim) * keysAndValues * halfFloat
-	in.Memory = &memory{Context: context, Weights: in.Size, KV: perToken * int64(context)}
+	_, layers := config.KVLayers()
+	perToken := int64(layers) * int64(config.KVHeads) * int64(config.HeadDim) * keysAndValues * halfFloat
+	in.Memory = &memory{Context: context, Weights: in.Size, KV: perToken * int64(context), States: 4 * int64(config.StateElements())}
 	return in
 }
 
@@ -191,6 +194,9 @@ func (in inspection) write(cmd *cobra.Command) {
 			row("chat", "tools as %s, reasoning %s", in.ToolFormat, in.ReasoningFormat)
 		}
 		row("memory", "%s for weights, %s for a context of %d in f16", registry.FormatBytes(in.Memory.Weights), registry.FormatBytes(in.Memory.KV), in.Memory.Context)
+		if in.Memory.States > 0 {
+			row("states", "%s a sequence, at any length", registry.FormatBytes(in.Memory.States))
+		}
 	} else {
 		row("can't run", "%s", in.Problem)
 	}
