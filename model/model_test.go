@@ -82,6 +82,20 @@ func forward(t *testing.T, f *fake) *recorder {
 	return r
 }
 
+// A folder without the output layer, whose tensors have no prefix, as those of models that
+// embed texts: the output layer is tied.
+func TestWithoutPrefix(t *testing.T) {
+	whole, bare := tinyHF(), tinyHF()
+	delete(whole.tensors, "lm_head.weight")
+	clear(bare.tensors)
+	for name, shape := range whole.tensors {
+		bare.tensors[strings.TrimPrefix(name, "model.")] = shape
+	}
+	if d := cmp.Diff(forward(t, whole).log, forward(t, bare).log); d != "" {
+		t.Errorf("with prefix and without differ: %s", d)
+	}
+}
+
 // The two namings give the same model, but for how pairs are rotated.
 func TestFormatsAgree(t *testing.T) {
 	a, b := forward(t, tinyGGUF()), forward(t, tinyHF())
