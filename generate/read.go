@@ -30,8 +30,12 @@ const (
 // ErrNoEmbeddings is returned where the engine can't hand out hidden states.
 var ErrNoEmbeddings = errors.New("the model's backend can't give embeddings")
 
-// Pooling is what the model was made for, as far as its file says.
+// Pooling is what was configured for the model, or else what it was made for, as far as its
+// file says.
 func (m *Model) Pooling() Pooling {
+	if m.o.Pooling != "" {
+		return m.o.Pooling
+	}
 	if m.o.Engine.Model().MeanPooling {
 		return PoolMean
 	}

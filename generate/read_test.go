@@ -51,6 +51,19 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
+func TestPooling(t *testing.T) {
+	for _, c := range []struct{ configured, want generate.Pooling }{{"", generate.PoolLast}, {generate.PoolMean, generate.PoolMean}, {generate.PoolLast, generate.PoolLast}} {
+		v := newVocabulary(t)
+		m := generate.New(generate.ModelOptions{ID: "parrot", Tokenizer: v.Tokenizer, Engine: newParrot(v), Pooling: c.configured})
+		if got := m.Pooling(); got != c.want {
+			t.Errorf("%q: %q, want %q", c.configured, got, c.want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPromptLogprobs: they are what transformers' logits give, whatever is held.
 func TestPromptLogprobs(t *testing.T) {
 	m := openModel(t, backend.LoadOptions{Threads: 2, KVType: "f32"}, scheduler.Options{})

@@ -363,3 +363,16 @@ func TestLoaderFails(t *testing.T) {
 		t.Errorf("Load: %v, expected %v once", err, errLoader)
 	}
 }
+
+// TestMeanPooling: what a GGUF file says of how texts become vectors.
+func TestMeanPooling(t *testing.T) {
+	for value, want := range map[int]bool{0: false, 1: true, 3: false, -1: false} {
+		f := tinyGGUF()
+		if value >= 0 {
+			f.meta["llama.pooling_type"] = value
+		}
+		if cfg, err := model.Inspect(f); err != nil || cfg.MeanPooling != want {
+			t.Errorf("pooling_type %d: %t, %v", value, cfg.MeanPooling, err)
+		}
+	}
+}

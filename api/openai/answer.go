@@ -246,7 +246,7 @@ func (b *batch) usage() usage {
 	for i, s := range b.streams {
 		got := s.Usage()
 		u.CompletionTokens += got.CompletionTokens
-		if i%b.req.candidates() == 0 {
+		if i%b.req.candidates() == 0 && b.scored == nil { // else all of the prompt was computed before
 			u.PromptDetails.CachedTokens += got.CachedTokens
 		}
 	}
