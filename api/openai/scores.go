@@ -43,14 +43,9 @@ func (b *batch) score(ctx context.Context) error {
 		return badRequest(field, "%q of %d for %d tokens of prompts are %d log-probabilities, more than %d", field, most, tokens, n, maxScores)
 	}
 	by := generate.Caller{Client: r.client, Tenant: r.tenant, Priority: r.priority}
-	for _, ids := range b.prompts {
-		scored, err := b.model.PromptLogprobs(ctx, by, ids, most)
-		if err != nil {
-			return err
-		}
-		b.scored = append(b.scored, scored)
-	}
-	return nil
+	var err error
+	b.scored, err = b.model.PromptLogprobs(ctx, by, b.prompts, most)
+	return err
 }
 
 // promptLogprobs are those of prompt_logprobs.
