@@ -28,7 +28,6 @@ func TestMixtures(t *testing.T) {
 		{"gpt-oss", nil, 2, "Act:4 Scoring:0 Correction:{Ref:0 Out:0 In:0} Normalize:true Scale:0"},
 		{"gpt-oss.gguf", nil, 2, "Count:6 Used:2"},
 		{"qwen2moe.gguf", nil, 2, "Normalize:false Scale:0"},
-		{"qwen2moe", metadata{"decoder_sparse_step": 2}, 1, "Normalize:false"},
 	} {
 		f := copied(t, c.name)
 		maps.Copy(f.meta, c.set)

@@ -20,8 +20,8 @@ type Experts struct {
 	// UpBias [Count·2·ffn] and DownBias [Count·hidden], if present, are added to what an
 	// expert's matrices give.
 	UpBias, DownBias Weight
-	Act      Activation
-	Scoring  Scoring
+	Act              Activation
+	Scoring          Scoring
 	// Correction [Count], if present, is added to the scores for the choice, not to
 	// the weights.
 	Correction Weight

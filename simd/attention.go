@@ -22,7 +22,7 @@ type Attention struct {
 	Q           []float32 // [n, HeadDim], rotated
 	First, Last []int32   // n: query i sees positions First[i] to Last[i] inclusive
 	Scale       float32
-	SoftCap     float32 // if not 0, scores become SoftCap·tanh(score/SoftCap)
+	SoftCap     float32   // if not 0, scores become SoftCap·tanh(score/SoftCap)
 	Sinks       []float32 // [n], if not nil: scores of nothing, beside those of positions
 
 	Layout     KVLayout
