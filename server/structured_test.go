@@ -184,7 +184,7 @@ func TestOtherForms(t *testing.T) {
 }
 
 // Functions that must be called are called, with arguments that their schemas allow,
-// though the model is random.
+// though the model is random, and though stop strings, which are for what is said, are in them.
 func TestRequiredCalls(t *testing.T) {
 	kinds := documents(t)
 	for _, reasoning := range []string{"none", "think"} {
@@ -195,7 +195,7 @@ func TestRequiredCalls(t *testing.T) {
 			if seed%2 == 0 {
 				choice, only = `{"type":"function","function":{"name":"get"}}`, "get"
 			}
-			v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":190,"thinking_budget":10,"parallel_tool_calls":%t,"tool_choice":%s,%s`,
+			v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":190,"thinking_budget":10,"stop":["a","{","<"],"parallel_tool_calls":%t,"tool_choice":%s,%s`,
 				seed, seed%3 == 0, choice, tools)), http.StatusOK)
 			got := v["choices"].([]any)[0].(map[string]any)
 			calls, _ := got["message"].(map[string]any)["tool_calls"].([]any)

@@ -163,6 +163,9 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 		for i := range req.candidates() {
 			g := req.generation(ids, i)
 			g.Form, g.Expected = form, expected
+			if req.toolChoice.mode == "required" {
+				g.Stop = nil // they end what is said, and nothing is
+			}
 			if req.reads(m) {
 				g.Shown = m.MarkerTokens()
 			}
