@@ -97,10 +97,11 @@ func (s *step) carry(layer int, set func(l *layerState) *mlx.Array, f func(from,
 	for i, seq := range s.Seqs {
 		l := s.e.kv.state(seq.State(), layer)
 		old, from, to := *set(&l), s.First[i], s.First[i+1]
-		if mark := seq.Mark(); mark.Slot >= 0 {
-			y, next := f(from, from+mark.Len-seq.Len, old)
+		for _, mark := range seq.Marks() {
+			end := s.First[i] + mark.Len - seq.Len
+			y, next := f(from, end, old)
 			s.putState(mark.Slot, layer, set, next)
-			parts, old, from = append(parts, y), next, from+mark.Len-seq.Len
+			parts, old, from = append(parts, y), next, end
 		}
 		y, next := f(from, to, old)
 		s.putState(seq.Next(), layer, set, next)
