@@ -34,7 +34,8 @@ type Engine interface {
 // SeqID names a sequence in an engine's KV.
 type SeqID int32
 
-// LogitsWanted says which positions of a span need logits.
+// LogitsWanted says which positions of a span need logits, or instead of them the
+// hidden states that logits are made of.
 type LogitsWanted uint8
 
 // The choices.
@@ -42,6 +43,9 @@ const (
 	NoLogits   LogitsWanted = iota
 	LastLogits              // of the span's last token
 	AllLogits               // of every token
+	// The hidden states after the model's last norm, on engines with Embeddings only.
+	LastHidden
+	AllHidden
 )
 
 // Span is a run of tokens of one sequence. A batch may hold at most one span of
@@ -57,6 +61,8 @@ type Span struct {
 	// position. The rows belong to the engine and are valid until its next Run,
 	// Start or Wait; the caller may change their values in place (a sampler does).
 	Logits [][]float32
+	// Hidden likewise, with rows of the model's width ([model.Config].Hidden).
+	Hidden [][]float32
 	// Draw, if set, has [DeviceSampler.Start] choose the token that follows the
 	// span's last instead of handing out its logits. Run doesn't look at it.
 	Draw *Draw

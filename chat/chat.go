@@ -40,6 +40,9 @@ type Input struct {
 	Tools               json.RawMessage // a JSON array, or nil
 	Documents           json.RawMessage // a JSON array, or nil
 	AddGenerationPrompt bool
+	// ContinueFinal ends the prompt within the last message, which an answer then
+	// continues. AddGenerationPrompt must be false.
+	ContinueFinal bool
 	// Kwargs are extra variables (chat_template_kwargs), a JSON object or nil.
 	Kwargs json.RawMessage
 	// Now is what strftime_now formats; the zero time means the present.
@@ -122,7 +125,11 @@ func (t *Template) Render(in Input) (string, error) {
 	if t.toolUse != nil && hasElements(in.Tools) {
 		v = t.toolUse
 	}
-	return v.render(in, t.options)
+	text, err := v.render(in, t.options)
+	if err == nil && in.ContinueFinal {
+		text, err = cutAfterFinal(text, in.Messages)
+	}
+	return text, err
 }
 
 func hasElements(array json.RawMessage) bool {

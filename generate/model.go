@@ -138,6 +138,24 @@ func (m *Model) Expected(text string) []int32 {
 	return m.o.Tokenizer.Encode(nil, text, tokenizer.EncodeOptions{})
 }
 
+// FillPrompt asks for what stands between two texts, the first of which may already be
+// tokens, which then aren't nil. It also gives the tokens that an answer never holds; false
+// if the model has none to ask by.
+func (m *Model) FillPrompt(before string, tokens []int32, after string) (prompt, never []int32, ok bool) {
+	t := m.o.Tokenizer
+	f, ok := t.FillIn()
+	if !ok {
+		return nil, nil, false
+	}
+	if tokens == nil {
+		tokens = m.Tokenize(before)
+	}
+	if bos, ok := t.BOS(); ok && t.AddsBOS() {
+		prompt = append(prompt, bos)
+	}
+	return f.Prompt(prompt, tokens, m.Tokenize(after)), f.Tokens(), true
+}
+
 // Request is one answer to generate.
 type Request struct {
 	Prompt      []int32

@@ -2,16 +2,25 @@ package grammar
 
 import (
 	"math/big"
+	"strings"
 )
 
 // count returns the value of a keyword that counts, or absent.
 func count(n *node, keyword string, absent int) int {
+	return countUpTo(n, keyword, absent, false)
+}
+
+// countUpTo is count; if it may be cut, the value is no more than maxText.
+func countUpTo(n *node, keyword string, absent int, cut bool) int {
 	k := n.members[keyword]
 	if k == nil {
 		return absent
 	}
 	if k.kind != '0' || !k.number.IsInt() || k.number.Sign() < 0 {
 		fail(n, keyword, "it must be a whole number that isn't negative")
+	}
+	if cut && k.number.Cmp(big.NewRat(maxText, 1)) > 0 {
+		return maxText
 	}
 	if k.number.Cmp(big.NewRat(maxRepeat, 1)) > 0 {
 		fail(n, keyword, "it is above %d, the most that is supported", maxRepeat)
@@ -40,6 +49,14 @@ func (c *schemaCompiler) numbers(n *node, d *dfa) *dfa {
 		if m == nil {
 			continue
 		}
+		if m.kind == 'b' && strings.HasPrefix(k.keyword, "exclusive") {
+			// Draft 4: it says how the keyword without "exclusive" is meant.
+			plain := n.members[strings.ToLower(strings.TrimPrefix(k.keyword, "exclusive"))]
+			if !m.truth || plain == nil {
+				continue
+			}
+			m = plain
+		}
 		if m.kind != '0' {
 			fail(n, k.keyword, "it must be a number")
 		}
@@ -51,6 +68,15 @@ func (c *schemaCompiler) numbers(n *node, d *dfa) *dfa {
 			fail(n, k.keyword, "%s has too many digits to be enforced", m.number.RatString())
 		}
 		d = c.meetLang(d, bound)
+	}
+	if k := n.members["format"]; k != nil && d != nil {
+		if bounds := numberFormats[k.text]; bounds[0] != "" {
+			low, _ := new(big.Rat).SetString(bounds[0])
+			high, _ := new(big.Rat).SetString(bounds[1])
+			for _, bound := range []*dfa{common().integer, atLeast(c.lim, low, true), atMost(c.lim, high, true)} {
+				d = c.meetLang(d, bound)
+			}
+		}
 	}
 	return d
 }
@@ -67,20 +93,29 @@ func (c *schemaCompiler) strings(n *node, d *dfa) *dfa {
 		if k.kind != 's' {
 			fail(n, "format", "it must be a string")
 		}
-		pattern, ok := formats[k.text]
-		if !ok {
+		format, ok := formats[k.text]
+		if _, number := numberFormats[k.text]; !ok && !number {
 			fail(n, "format", "%q is not supported", k.text)
 		}
-		if d != nil {
-			d = c.meetLang(d, parseRegex(c.lim, pattern))
+		if ok && d != nil {
+			text := format.text()
+			c.written[text] = format.written
+			d = c.meetLang(d, text)
 		}
 	}
-	low, high := count(n, "minLength", 0), count(n, "maxLength", -1)
+	low, high := count(n, "minLength", 0), countUpTo(n, "maxLength", -1, true)
 	if (low > 0 || high >= 0) && d != nil {
 		if high >= 0 && low > high {
 			return nil
 		}
-		d = c.meetLang(d, lengths(c.lim, low, high))
+		if least, most := span(c.lim, d); least >= low && (high < 0 || most >= 0 && most <= high) {
+			return d // they say nothing new
+		}
+		bounds := [2]int{low, high}
+		if c.lengths[bounds] == nil {
+			c.lengths[bounds] = lengths(c.lim, low, high)
+		}
+		d = c.meetLang(d, c.lengths[bounds])
 	}
 	return d
 }
@@ -96,10 +131,18 @@ func (c *schemaCompiler) array(n *node) *array {
 			a.prefix = append(a.prefix, conj{{n: m}})
 		}
 	}
-	if k := n.members["items"]; k != nil {
-		if k.kind == 'a' {
-			fail(n, "items", "a list of schemas is not supported: draft 2020-12 has prefixItems in its place")
+	rest := n.members["items"]
+	if rest != nil && rest.kind == 'a' {
+		// Up to draft 2019-09 a list is what prefixItems is now, and additionalItems is items.
+		if n.members["prefixItems"] != nil {
+			fail(n, "items", "a list of schemas can't stand beside prefixItems")
 		}
+		for _, m := range rest.items {
+			a.prefix = append(a.prefix, conj{{n: m}})
+		}
+		rest = n.members["additionalItems"]
+	}
+	if k := rest; k != nil {
 		a.rest = conj{{n: k}}
 		if k.kind == 'b' && k.truth {
 			a.rest = nil
@@ -342,11 +385,7 @@ func (c *schemaCompiler) dependents(n *node, v *value) *value {
 	if k := n.members["dependentRequired"]; k != nil {
 		c.mustBeObject(n, "dependentRequired", k)
 		for _, name := range k.keys {
-			present := anyValue()
-			for _, other := range c.names(n, "dependentRequired", k.members[name]) {
-				present.objects[0].require(other)
-			}
-			apply(name, present)
+			apply(name, requiring(c.names(n, "dependentRequired", k.members[name])))
 		}
 	}
 	if k := n.members["dependentSchemas"]; k != nil {
@@ -354,6 +393,25 @@ func (c *schemaCompiler) dependents(n *node, v *value) *value {
 		for _, name := range k.keys {
 			apply(name, c.term(term{n: k.members[name]}))
 		}
+	}
+	if k := n.members["dependencies"]; k != nil { // up to draft 7: either
+		c.mustBeObject(n, "dependencies", k)
+		for _, name := range k.keys {
+			if m := k.members[name]; m.kind == 'a' {
+				apply(name, requiring(c.names(n, "dependencies", m)))
+			} else {
+				apply(name, c.term(term{n: m}))
+			}
+		}
+	}
+	return v
+}
+
+// requiring is what has all of some properties, if it is an object.
+func requiring(names []string) *value {
+	v := anyValue()
+	for _, name := range names {
+		v.objects[0].require(name)
 	}
 	return v
 }

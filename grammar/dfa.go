@@ -1,8 +1,8 @@
 package grammar
 
 import (
+	"encoding/binary"
 	"slices"
-	"strconv"
 )
 
 // An edge leads to state to on any byte of lo..hi.
@@ -94,7 +94,7 @@ func product(lim *budget, a, b *dfa, accept func(a, b bool) bool) *dfa {
 			}
 			at = hi + 1
 		}
-		lim.spend(1 + len(s.edges))
+		lim.spend(nodeCost + 2*len(s.edges))
 		out.states = append(out.states, s)
 	}
 	return minimize(lim, trim(&out))
@@ -197,16 +197,19 @@ func trim(d *dfa) *dfa {
 	return &out
 }
 
-// minimizeLimit bounds the states that minimize looks at: Moore's algorithm is
-// quadratic on chains, and what is larger is nearly always a chain that has
-// nothing to merge.
+// minimizeLimit bounds the states that minimize looks at all together: Moore's algorithm is
+// quadratic on chains.
 const minimizeLimit = 300
 
-// minimize merges the states that accept the same (Moore's algorithm).
+// minimize merges the states that accept the same (Moore's algorithm). Of a large automaton
+// it only merges those that lead to the same states.
 func minimize(lim *budget, d *dfa) *dfa {
 	n := len(d.states)
-	if n > minimizeLimit || n < 2 {
+	switch {
+	case n < 2:
 		return d
+	case n > minimizeLimit:
+		return mergeEnds(lim, d)
 	}
 	class := make([]int32, n)
 	for i, s := range d.states {
@@ -227,7 +230,12 @@ func minimize(lim *budget, d *dfa) *dfa {
 	if count == n {
 		return d
 	}
-	// Classes are numbered in the order of their first states, so the start is 0.
+	return merged(d, class, count)
+}
+
+// merged is d with one state for each class. Classes are numbered in the order of their first
+// states, so the start is 0.
+func merged(d *dfa, class []int32, count int) *dfa {
 	out := dfa{states: make([]dfaState, count)}
 	seen := make([]bool, count)
 	for i, s := range d.states {
@@ -248,29 +256,78 @@ func minimize(lim *budget, d *dfa) *dfa {
 	return &out
 }
 
+// mergeEnds merges states that lead to the same states, from the ends on. It finds all that
+// are equal where there are no loops, in one pass.
+func mergeEnds(lim *budget, d *dfa) *dfa {
+	same := make([]int32, len(d.states)) // the state that one is merged into
+	const unseen, open = -1, -2
+	for i := range same {
+		same[i] = unseen
+	}
+	index := make(map[string]int32)
+	var key []byte
+	stack := []int32{0}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		s := &d.states[i]
+		if same[i] == unseen {
+			same[i] = open
+			lim.spend(1 + len(s.edges))
+			for _, e := range s.edges {
+				if same[e.to] == unseen {
+					stack = append(stack, e.to)
+				}
+			}
+			for _, k := range s.calls {
+				if same[k.to] == unseen {
+					stack = append(stack, k.to)
+				}
+			}
+			continue
+		}
+		stack = stack[:len(stack)-1]
+		if same[i] != open {
+			continue
+		}
+		// Edges to a state that is still open, in a loop, count as they are: a state
+		// stands for itself until it is known to be another.
+		key = s.appendKey(key[:0], 0, func(to int32) int32 {
+			if same[to] == open {
+				return to
+			}
+			return same[to]
+		})
+		to, ok := index[string(key)]
+		if !ok {
+			to = i
+			index[string(key)] = i
+		}
+		same[i] = to
+	}
+	// Numbered in the order of their first states.
+	class := make([]int32, len(d.states))
+	number := make(map[int32]int32)
+	for i := range class {
+		c, ok := number[same[i]]
+		if !ok {
+			c = int32(len(number))
+			number[same[i]] = c
+		}
+		class[i] = c
+	}
+	if len(number) == len(class) {
+		return d
+	}
+	return merged(d, class, len(number))
+}
+
 // refine splits the classes of states by where their edges lead, and returns the
 // new ones, numbered in the order of their first states, and how many they are.
 func refine(states []dfaState, class []int32, key []byte) ([]int32, int) {
 	next := make([]int32, len(states))
 	index := make(map[string]int32)
-	var merged []edge
 	for i := range states {
-		s := &states[i]
-		key = strconv.AppendInt(key[:0], int64(class[i]), 32)
-		merged = merged[:0]
-		for _, e := range s.edges {
-			merged = appendEdge(merged, edge{e.lo, e.hi, class[e.to]})
-		}
-		for _, e := range merged {
-			key = append(key, ' ', e.lo, e.hi)
-			key = strconv.AppendInt(key, int64(e.to), 32)
-		}
-		for _, c := range s.calls {
-			key = append(key, '!')
-			key = strconv.AppendInt(key, int64(c.rule), 32)
-			key = append(key, ':')
-			key = strconv.AppendInt(key, int64(class[c.to]), 32)
-		}
+		key = states[i].appendKey(key[:0], class[i], func(to int32) int32 { return class[to] })
 		c, ok := index[string(key)]
 		if !ok {
 			c = int32(len(index))
@@ -279,6 +336,31 @@ func refine(states []dfaState, class []int32, key []byte) ([]int32, int) {
 		next[i] = c
 	}
 	return next, len(index)
+}
+
+// appendKey appends what tells a state from others of its class: whether it accepts, and where
+// it leads, by the classes of states.
+func (s *dfaState) appendKey(key []byte, own int32, class func(int32) int32) []byte {
+	put := func(n int32) { key = binary.LittleEndian.AppendUint32(key, uint32(n)) }
+	put(own)
+	if s.accept {
+		key = append(key, 'a')
+	}
+	for i := 0; i < len(s.edges); {
+		e := s.edges[i]
+		to := class(e.to)
+		for i++; i < len(s.edges) && int(s.edges[i].lo) == int(e.hi)+1 && class(s.edges[i].to) == to; i++ {
+			e.hi = s.edges[i].hi
+		}
+		key = append(key, ' ', e.lo, e.hi)
+		put(to)
+	}
+	for _, c := range s.calls {
+		key = append(key, '!')
+		put(c.rule)
+		put(class(c.to))
+	}
+	return key
 }
 
 // literals accepts the texts given and nothing else.

@@ -75,13 +75,14 @@ func (c *schemaCompiler) stringExpr(d *dfa) expr {
 	if d == common().text {
 		return c.shared(d, func() *dfa { return common().jsonString })
 	}
-	quoted := func() *dfa {
-		return compileExpr(c.lim, seq{literal(`"`), language{encode(c.lim, d)}, literal(`"`)})
+	written := c.written[d]
+	if written == nil {
+		written = func() *dfa { return quoted(c.lim, encode(c.lim, d)) }
 	}
 	if len(d.states) <= inlined {
-		return language{quoted()}
+		return language{written()}
 	}
-	return c.shared(d, quoted)
+	return c.shared(d, written)
 }
 
 func (c *schemaCompiler) space() ref {

@@ -9,8 +9,8 @@
 //	err = state.Accept(token)        // the one that was drawn
 //
 // The mask holds the end-of-text tokens exactly where the text may end.
-// [State.Forced] gives the bytes that must come next, [State.Rollback] takes
-// tokens back, [State.Clone] branches: what speculation needs.
+// [State.ForcedToken] gives the token that must come next where there is only one,
+// [State.Forced] the bytes that must, [State.Rollback] takes tokens back, [State.Clone] branches: what speculation needs.
 //
 // # How it works
 //
@@ -23,7 +23,10 @@
 // The tokens allowed in a state depend on the stack only where they reach beyond
 // the rule's end. So the others are found once per state, by a walk over the
 // vocabulary's trie, and kept; the few that remain are walked for at each step
-// (the idea of XGrammar, arXiv:2411.15100).
+// (the idea of XGrammar, arXiv:2411.15100). Where any text of a set of characters can be
+// read, up to a length, its tokens are known beforehand, and the walk passes them by (as the
+// slices of llguidance do); and states of a counted repetition that differ only in what is
+// further off than a token's end share what was found.
 //
 // # Promises
 //
@@ -97,8 +100,13 @@ type Compiled struct {
 	vocab   *Vocabulary
 	program *program
 	masks   []*atomic.Pointer[stateMask] // by state; what they point to is nil until wanted
+	size    int64                        // bytes of the rest
 	kept    atomic.Int64                 // bytes of masks
 }
+
+// Bytes returns about how much memory the constraint takes. It grows as masks are found
+// and kept.
+func (c *Compiled) Bytes() int64 { return c.size + c.kept.Load() }
 
 // Compile makes spec ready for texts in the tokens of vocab. Errors are a
 // [SchemaError], a [SyntaxError], [ErrEmpty], or wrap [ErrLimit] or ctx's.
@@ -107,14 +115,24 @@ func Compile(ctx context.Context, spec Spec, vocab *Vocabulary) (*Compiled, erro
 	if err != nil {
 		return nil, err
 	}
+	vocab.prepareClasses(p)
 	c := &Compiled{vocab: vocab, program: p, masks: make([]*atomic.Pointer[stateMask], len(p.states))}
+	for i := range p.states {
+		// A state, its place among the masks, and the same once more in its rule.
+		c.size += 250 + 24*int64(len(p.states[i].edges))
+	}
 	for _, r := range p.rules {
 		own := vocab.shared[r.rule]
 		if own == nil {
 			own = make([]atomic.Pointer[stateMask], len(r.rule.states))
 		}
+		repeated, ok := findRun(r.rule, vocab.longest)
 		for i := range own {
-			c.masks[int(r.base)+i] = &own[i]
+			like := i
+			if ok {
+				like = repeated.like(i)
+			}
+			c.masks[int(r.base)+i] = &own[like]
 		}
 	}
 	return c, nil

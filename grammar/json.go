@@ -90,9 +90,9 @@ func (p *jsonParser) value(pointer string, depth int) *node {
 	return n
 }
 
-func escapePointer(s string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
-}
+func escapePointer(s string) string { return pointerEscapes.Replace(s) }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // maxDigits bounds the digits of a schema's numbers, on either side of the point.
 const maxDigits = 64

@@ -23,7 +23,7 @@ type Keyword struct {
 }
 
 // Keywords returns all keywords known, in alphabetical order. Others are refused, except
-// those that begin with "x-", which are annotations.
+// those that begin with "x-" or "_", which are annotations.
 func Keywords() []Keyword { return slices.Clone(keywords) }
 
 var keywords = []Keyword{
@@ -32,40 +32,56 @@ var keywords = []Keyword{
 	{"$defs", Enforced, ""},
 	{"$dynamicAnchor", Refused, "schemas that change with the way they are reached aren't supported"},
 	{"$dynamicRef", Refused, "schemas that change with the way they are reached aren't supported"},
-	{"$id", Enforced, "at the root only"},
+	{"$id", Enforced, "below the root only where there is no `$ref`"},
 	{"$recursiveAnchor", Refused, "schemas that change with the way they are reached aren't supported"},
 	{"$recursiveRef", Refused, "schemas that change with the way they are reached aren't supported"},
 	{"$ref", Enforced, "within the schema, recursion included; nothing is fetched"},
 	{"$schema", Annotation, "all are read as draft 2020-12"},
 	{"$vocabulary", Refused, "a schema can't change what keywords mean"},
-	{"additionalItems", Refused, "draft 2020-12 has items and prefixItems in its place"},
+	{"additionalItems", Enforced, "as up to draft 2019-09: beside a list of items"},
 	{"additionalProperties", Enforced, "allowed unless false, as the standard has it"},
 	{"allOf", Enforced, ""},
+	{"allowComments", Annotation, ""},
+	{"allowTrailingCommas", Annotation, ""},
 	{"anyOf", Enforced, ""},
+	{"comment", Annotation, ""},
 	{"const", Enforced, "the members of an object in the order given"},
 	{"contains", Enforced, "two at most at once, without maxContains"},
 	{"contentEncoding", Annotation, ""},
 	{"contentMediaType", Annotation, ""},
 	{"contentSchema", Annotation, ""},
 	{"default", Annotation, ""},
+	{"defaultSnippets", Annotation, ""},
 	{"definitions", Enforced, "as $defs"},
-	{"dependencies", Refused, "draft 2020-12 has dependentRequired and dependentSchemas in its place"},
+	{"dependencies", Enforced, "as up to draft 7"},
 	{"dependentRequired", Enforced, ""},
 	{"dependentSchemas", Enforced, ""},
 	{"deprecated", Annotation, ""},
+	{"deprecationMessage", Annotation, ""},
 	{"description", Annotation, ""},
+	{"discriminator", Annotation, ""},
+	{"doNotSuggest", Annotation, ""},
 	{"else", Enforced, "where the negation of if can be decided"},
 	{"enum", Enforced, "the members of an object in the order given"},
+	{"enumDescriptions", Annotation, ""},
+	{"enumNames", Annotation, ""},
+	{"errorMessage", Annotation, ""},
 	{"example", Annotation, ""},
 	{"examples", Annotation, ""},
-	{"exclusiveMaximum", Enforced, ""},
-	{"exclusiveMinimum", Enforced, ""},
+	{"exclusiveMaximum", Enforced, "also as a boolean, as draft 4 has it"},
+	{"exclusiveMinimum", Enforced, "also as a boolean, as draft 4 has it"},
+	{"externalDocs", Annotation, ""},
 	{"format", Enforced, "those listed below; others are refused"},
+	{"id", Enforced, "as `$id`, as draft 4 has it"},
 	{"if", Enforced, "where its negation can be decided"},
-	{"items", Enforced, ""},
+	{"items", Enforced, "also as a list, as up to draft 2019-09"},
+	{"javaType", Annotation, ""},
+	{"links", Annotation, ""},
+	{"markdownDescription", Annotation, ""},
+	{"markdownEnumDescriptions", Annotation, ""},
 	{"maxContains", Refused, "what must not be counted can't be told in general"},
 	{"maxItems", Enforced, ""},
-	{"maxLength", Enforced, ""},
+	{"maxLength", Enforced, "above 10000 as 10000"},
 	{"maxProperties", Enforced, ""},
 	{"maximum", Enforced, ""},
 	{"minContains", Enforced, ""},
@@ -77,19 +93,25 @@ var keywords = []Keyword{
 	{"not", Enforced, "where it can be decided"},
 	{"oneOf", Enforced, "where the alternatives exclude each other or their negations can be decided"},
 	{"pattern", Enforced, "regular expressions without back-references; look-aheads at the start only"},
+	{"patternErrorMessage", Annotation, ""},
 	{"patternProperties", Enforced, "six at most at once"},
 	{"prefixItems", Enforced, ""},
 	{"properties", Enforced, "written in the schema's order"},
 	{"propertyNames", Enforced, ""},
+	{"propertyOrder", Annotation, ""},
 	{"readOnly", Annotation, ""},
+	{"readonly", Annotation, ""},
 	{"required", Enforced, ""},
+	{"suggestSortText", Annotation, ""},
 	{"then", Enforced, ""},
 	{"title", Annotation, ""},
+	{"tsType", Annotation, ""},
 	{"type", Enforced, "integers are written without a fraction"},
 	{"unevaluatedItems", Enforced, "true, or beside no keyword that applies other schemas to the same value"},
 	{"unevaluatedProperties", Enforced, "true, or beside no keyword that applies other schemas to the same value"},
 	{"uniqueItems", Enforced, "only false, or with maxItems 1 at most"},
 	{"writeOnly", Annotation, ""},
+	{"xml", Annotation, ""},
 }
 
 // Formats returns the values of the keyword format that are enforced, in
@@ -109,7 +131,7 @@ func support(name string) Keyword {
 	switch {
 	case ok:
 		return keywords[i]
-	case strings.HasPrefix(name, "x-"):
+	case strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "_"):
 		return Keyword{name, Annotation, ""}
 	}
 	return Keyword{name, Refused, "it isn't known"}

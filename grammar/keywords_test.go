@@ -49,10 +49,11 @@ then ` + "`finish_reason`" + ` is ` + "`length`" + `. Calls of [functions](Tools
 `
 
 const pageTail = `
-Others are refused, except those that begin with ` + "`x-`" + `, which are annotations.
+Others are refused, except those that begin with ` + "`x-` or `_`" + `, which are annotations.
 
 Formats: %s. Leap seconds, quoted local parts of e-mail addresses and literal addresses in them are not written; host names have up to 3 labels, or up to 8
-of 30 characters at most, and none with ` + "`--`" + ` as its third and fourth character.
+of 30 characters at most, and none with ` + "`--`" + ` as its third and fourth character; international ones
+are written as the plain ones, and regular expressions without groups. Of numbers, with or without a type: ` + "`int32`, `int64`, `uint32`, `uint64`, `float`, `double`" + `.
 
 ## Other notations
 

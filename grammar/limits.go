@@ -16,6 +16,7 @@ const (
 	maxWork   = 24 << 20  // steps of compilation: about a second and 300 MB at the worst
 	maxStates = 200_000   // of a compiled grammar
 	maxRepeat = 20_000    // of one repetition's counts
+	maxText   = 10_000    // characters of a string that has a maxLength: 140,000 states
 	maxShapes = 512       // alternatives that allOf, anyOf and the like multiply to
 	maxItems  = 512       // ways in which a text can be read at once
 	maxVisits = 4_000_000 // trie nodes that one mask may look at

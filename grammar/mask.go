@@ -5,13 +5,34 @@ import (
 	"math/bits"
 )
 
-// A stateMask is what the vocabulary's trie says of a state: the tokens that can
-// be read without knowing the stack, and what is left of the others where the rule
-// may end.
+// A stateMask is what the vocabulary says of a state: the tokens that can be read without
+// knowing the stack, and where in its trie others go on after the rule's end.
 type stateMask struct {
-	tokens []int32  // if few
+	class  []uint32 // tokens of a class, shared by many states; may be nil
+	tokens []int32  // the others if few
 	words  []uint32 // if many
-	rest   *trie    // nil if nothing is left of any
+	after  []branch
+}
+
+// several says whether more than one token can be read without knowing the stack. It may
+// overlook it where those of a class and others are one each.
+func (m *stateMask) several() bool {
+	if len(m.tokens) > 1 || len(m.words) > 0 {
+		return true
+	}
+	n := 0
+	for _, word := range m.class {
+		if n += bits.OnesCount32(word); n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// A branch is the nodes of the vocabulary's trie where a byte comes after a rule's end.
+type branch struct {
+	char  byte
+	nodes []int32
 }
 
 // maxKept bounds the bytes of the masks that a Compiled keeps. What is beyond is
@@ -49,14 +70,15 @@ func (s *State) Mask(dst []uint32) (allowed int, err error) {
 	return allowed, nil
 }
 
-// A walker walks tries for one mask.
+// A walker walks the vocabulary's trie for one mask.
 type walker struct {
-	c      *Compiled
-	closer closer
-	dst    []uint32
-	left   int // trie nodes it may still look at
-	levels []reading
-	single [maxToken + 1]int32
+	c           *Compiled
+	closer      closer
+	dst         []uint32
+	left        int // trie nodes it may still look at
+	levels      []reading
+	after, here reading
+	single      [maxToken + 1]item
 }
 
 // start marks the tokens that go on in any of the items.
@@ -66,40 +88,40 @@ func (w *walker) start(items []item) {
 		if m == nil {
 			m = w.compute(it.state)
 		}
-		for _, t := range m.tokens {
-			w.dst[t/32] |= 1 << (t % 32)
+		for i, word := range m.class {
+			w.dst[i] |= word
 		}
 		for i, word := range m.words {
 			w.dst[i] |= word
 		}
-		if m.rest != nil && it.stack != nil {
-			w.items(w.caller(it.stack), m.rest, 0)
+		for _, t := range m.tokens {
+			w.dst[t/32] |= 1 << (t % 32)
+		}
+		if it.stack != nil && len(m.after) > 0 {
+			w.returned(it.stack, m.after)
 		}
 	}
 }
 
-// caller returns what can be read where a rule has ended.
-func (w *walker) caller(f *frame) []item {
+// returned marks the tokens that go on after a rule's end.
+func (w *walker) returned(f *frame, branches []branch) {
 	w.closer.reset()
 	w.closer.visit(item{f.ret, f.below})
-	var after reading
-	w.closer.close(&after)
-	return after.items
-}
-
-// items marks the tokens below a trie's node that go on in any of the items.
-func (w *walker) items(items []item, t *trie, node int32) {
-	for _, it := range items {
-		if w.closer.err != nil {
-			return
-		}
-		pops := w.walk(it.state, t, node, w.dst)
-		if len(pops) == 0 || it.stack == nil {
+	w.after.items = w.after.items[:0]
+	w.closer.close(&w.after)
+	for _, b := range branches {
+		w.closer.step(w.after.items, b.char, &w.here)
+		if len(w.here.items) == 0 && !w.here.ends {
 			continue
 		}
-		after := w.caller(it.stack)
-		for _, p := range pops {
-			w.items(after, t, p)
+		for _, node := range b.nodes {
+			w.mark(node, w.dst)
+			for _, it := range w.here.items {
+				if w.closer.err != nil {
+					return
+				}
+				w.walk(it, node, w.dst, known{})
+			}
 		}
 	}
 }
@@ -108,8 +130,10 @@ func (w *walker) items(items []item, t *trie, node int32) {
 func (w *walker) compute(s int32) *stateMask {
 	v := w.c.vocab
 	words := make([]uint32, v.MaskWords())
-	pops := w.walk(s, &v.trie, 0, words)
 	m := new(stateMask)
+	k := w.known(s)
+	m.class = k.tokens
+	pops := w.walk(item{s, bottom}, 0, words, k)
 	n := 0
 	for _, word := range words {
 		n += bits.OnesCount32(word)
@@ -125,22 +149,11 @@ func (w *walker) compute(s int32) *stateMask {
 		}
 	}
 	size := int64(4*(len(m.words)+len(m.tokens)) + 96)
-	var entries []entry
-	if !w.c.program.states[s].called {
-		pops = nil // nothing goes on where the text ends
-	}
-	for _, p := range pops {
-		for i := p + 1; i < v.trie.end[p]; i++ {
-			for e := v.trie.first[i]; e >= 0; e = v.trie.next[e] {
-				id := v.trie.token[e]
-				entries = append(entries, entry{v.tokens[id][v.trie.depth[p]:], id})
-			}
+	if w.c.program.states[s].called { // else nothing goes on where the text ends
+		m.after = v.trie.branches(pops)
+		for _, b := range m.after {
+			size += int64(4*len(b.nodes) + 32)
 		}
-	}
-	if len(entries) > 0 {
-		t := newTrie(entries)
-		m.rest = &t
-		size += int64(15*len(t.char) + 8*len(entries))
 	}
 	if w.closer.err != nil || w.c.kept.Add(size) > maxKept {
 		w.c.kept.Add(-size)
@@ -150,36 +163,75 @@ func (w *walker) compute(s int32) *stateMask {
 	return m
 }
 
-// many stands for a level of a walk that isn't in one simple state, and has a reading.
+// known is what needn't be walked for: tokens of a class that are allowed, and those
+// that aren't.
+type known struct {
+	tokens []uint32 // nil if there is none
+	most   []uint8  // of the class
+	upTo   uint8    // nodes with no more characters are known
+}
+
+// known finds what a state's automaton says of a class of tokens.
+func (w *walker) known(s int32) known {
+	p := w.c.program
+	best, chars, exact := (*class)(nil), 0, false
+	for _, c := range *w.c.vocab.classes.Load() {
+		if !c.set.within(p.chars[s]) {
+			continue
+		}
+		if n, e := p.count(s, c.set); n > chars {
+			best, chars, exact = c, n, e
+		}
+		if chars > 1 {
+			break // the others are smaller
+		}
+	}
+	switch {
+	case best == nil:
+		return known{}
+	case chars == endless:
+		return known{best.upTo[classChars], best.most, foreign - 1}
+	case exact:
+		return known{best.upTo[chars-1], best.most, foreign - 1}
+	}
+	return known{best.upTo[chars-1], best.most, uint8(chars)}
+}
+
+// many stands for a level of a walk that can be read in more than one way: it has a
+// reading.
 const many = -1
 
-// walk marks in dst the tokens below a trie's node that can be read from state s
-// without leaving its rule, and returns the nodes where the rule may end while longer
-// tokens go on.
-func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32) {
-	states := w.c.program.states
+// walk marks in dst the tokens below a node of the trie that can be read from an item,
+// and returns the nodes at which its stack's bottom is left, if it has one, while longer tokens
+// go on. What is known is passed by.
+func (w *walker) walk(from item, node int32, dst []uint32, k known) (pops []int32) {
+	states, t := w.c.program.states, &w.c.vocab.trie
 	base := t.depth[node]
-	single := w.single[:] // by depth: the state, or many
-	single[0] = s
+	single := w.single[:] // by depth: the item, or many
+	single[0] = from
 	end := t.end[node]
 	i := node + 1
 	for i < end {
 		w.left--
+		if k.most != nil && k.most[i] <= k.upTo {
+			i = t.end[i]
+			continue
+		}
 		d := int(t.depth[i] - base)
-		if above := single[d-1]; above != many {
-			to := states[above].next(t.char[i])
+		if above := single[d-1]; above.state != many {
+			to := states[above.state].next(t.char[i])
 			if to < 0 {
 				i = t.end[i]
 				continue
 			}
 			if !states[to].branches {
-				single[d] = to
-				w.mark(t, i, dst)
+				single[d] = item{to, above.stack}
+				w.mark(i, dst)
 				i++
 				continue
 			}
 			w.closer.reset()
-			w.closer.visit(item{to, bottom})
+			w.closer.visit(item{to, above.stack})
 			here := w.level(d)
 			here.items, here.popped = here.items[:0], false
 			w.closer.close(here)
@@ -188,7 +240,7 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32)
 			w.closer.step(w.levels[d-1].items, t.char[i], here)
 		}
 		here := &w.levels[d]
-		single[d] = many
+		single[d].state = many
 		if here.popped && t.end[i] > i+1 {
 			pops = append(pops, i)
 		}
@@ -198,15 +250,15 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32)
 		if w.closer.err != nil {
 			return pops
 		}
-		if here.popped || len(here.items) > 0 {
-			w.mark(t, i, dst)
+		if here.popped || here.ends || len(here.items) > 0 {
+			w.mark(i, dst)
 		}
 		if len(here.items) == 0 {
 			i = t.end[i]
 			continue
 		}
-		if len(here.items) == 1 && here.items[0].stack == bottom {
-			single[d] = here.items[0].state
+		if len(here.items) == 1 {
+			single[d] = here.items[0]
 		}
 		i++
 	}
@@ -214,7 +266,8 @@ func (w *walker) walk(s int32, t *trie, node int32, dst []uint32) (pops []int32)
 }
 
 // mark sets the tokens that end at a node.
-func (w *walker) mark(t *trie, node int32, dst []uint32) {
+func (w *walker) mark(node int32, dst []uint32) {
+	t := &w.c.vocab.trie
 	for e := t.first[node]; e >= 0; e = t.next[e] {
 		id := t.token[e]
 		dst[id/32] |= 1 << (id % 32)

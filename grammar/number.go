@@ -18,6 +18,7 @@ type constants struct {
 	decimal *dfa // all numbers, in their shortest form
 	integer *dfa
 	text    *dfa // all strings: valid UTF-8
+	char    *dfa // one character of them; what accepts is one state, the last
 	// As JSON writes them:
 	jsonNumber, jsonString, space *dfa
 }
@@ -28,6 +29,7 @@ var common = sync.OnceValue(func() *constants {
 		decimal:    subtract(lim, parseRegex(lim, `-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?`), literals(lim, []string{"-0"})),
 		integer:    parseRegex(lim, `0|-?[1-9][0-9]*`),
 		text:       compileExpr(lim, star(anyRune())),
+		char:       compileExpr(lim, anyRune()),
 		jsonNumber: parseRegex(lim, `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`),
 		jsonString: compileExpr(lim, seq{literal(`"`), star(alt{
 			parseExpr(lim, `[^"\\\x00-\x1f]`),

@@ -34,6 +34,7 @@ type program struct {
 	states []state
 	start  int32
 	rules  []placed
+	chars  []charset // by state: what can be read within its rule
 }
 
 // placed says where a rule's states are.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,6 +18,8 @@ type schemaCompiler struct {
 	values  map[term]*value // nil while it is being found
 	index   map[string]int32
 	langs   map[*dfa]int32
+	written map[*dfa]func() *dfa // of formats: how JSON writes them
+	lengths map[[2]int]*dfa      // by the least and the most characters
 	rules   []*dfa
 	todo    []pending
 	current conj
@@ -31,6 +34,8 @@ func compileSchema(lim *budget, source string) *program {
 		values:  make(map[term]*value),
 		index:   make(map[string]int32),
 		langs:   make(map[*dfa]int32),
+		written: make(map[*dfa]func() *dfa),
+		lengths: make(map[[2]int]*dfa),
 	}
 	c.findAnchors(c.root)
 	c.rule(conj{{n: c.root}})
@@ -204,8 +209,14 @@ func (c *schemaCompiler) schema(n *node) *value {
 	if len(v.objects) > 0 {
 		v.objects = []*object{c.object(n)}
 	}
-	if id := n.members["$id"]; id != nil && n != c.root {
-		fail(n, "$id", "it is supported at the root only")
+	for _, keyword := range []string{"$id", "id"} {
+		id := n.members[keyword]
+		if id != nil && id.kind != 's' {
+			fail(n, keyword, "it must be a string")
+		}
+		if id != nil && n != c.root && refers(n) {
+			fail(n, keyword, "below the root it is supported only where there is no $ref, whose meaning it would change")
+		}
 	}
 	if k := n.members["const"]; k != nil {
 		v = c.meet(v, c.constant(k))
@@ -220,6 +231,19 @@ func (c *schemaCompiler) schema(n *node) *value {
 		v = c.meet(v, c.term(term{n: c.resolve(n, k)}))
 	}
 	return c.combinations(n, v)
+}
+
+// refers says whether there is a $ref in a schema.
+func refers(n *node) bool {
+	if n.members["$ref"] != nil {
+		return true
+	}
+	for _, m := range n.members {
+		if refers(m) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.items, refers)
 }
 
 // types starts with what the keyword type allows.
@@ -267,7 +291,11 @@ func (c *schemaCompiler) resolve(n, ref *node) *node {
 		fail(n, "$ref", "it must be a string")
 	}
 	target := ref.text
-	if id := c.root.members["$id"]; id != nil && id.kind == 's' {
+	id := c.root.members["$id"]
+	if id == nil {
+		id = c.root.members["id"] // draft 4
+	}
+	if id != nil && id.kind == 's' {
 		target = strings.TrimPrefix(target, strings.TrimSuffix(id.text, "#"))
 	}
 	fragment, ok := strings.CutPrefix(target, "#")

@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -104,6 +105,24 @@ func (s *State) Rollback(n int) error {
 		s.over = false
 	}
 	return nil
+}
+
+// ForcedToken returns the token that must come next, if there is only one: sampling could
+// give no other, so that it can be accepted without, and the model run on several of them at once.
+// It costs as much as a mask at most, and little where there is a choice.
+func (s *State) ForcedToken() (id int32, ok bool) {
+	v := s.c.vocab
+	for _, it := range s.now().items {
+		if m := s.c.masks[it.state].Load(); m != nil && m.several() {
+			return 0, false
+		}
+	}
+	mask := make([]uint32, v.MaskWords())
+	if allowed, err := s.Mask(mask); err != nil || allowed != 1 {
+		return 0, false
+	}
+	i := slices.IndexFunc(mask, func(word uint32) bool { return word != 0 })
+	return int32(32*i + bits.TrailingZeros32(mask[i])), true
 }
 
 // maxForced bounds the bytes that Forced returns.

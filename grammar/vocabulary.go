@@ -6,18 +6,22 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
 // A Vocabulary is a tokenizer's tokens as a trie, made once and shared by all
-// constraints. It doesn't change.
+// constraints.
 type Vocabulary struct {
 	tokens  [][]byte
 	eos     []int32
 	special []bool
+	longest int // bytes of a token
 
-	trie   trie
-	shared map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
+	trie    trie
+	making  sync.Mutex                           // held while a class is added
+	classes atomic.Pointer[[]*class]             // those with the most characters first
+	shared  map[*dfa][]atomic.Pointer[stateMask] // of the rules that many constraints have
 }
 
 // A trie holds texts and the tokens that they stand for, in pre-order: node 0 is the root, the
@@ -62,9 +66,14 @@ func NewVocabulary(tokens [][]byte, special, eos []int32) (*Vocabulary, error) {
 	for i, t := range tokens {
 		if !v.special[i] && len(t) > 0 && len(t) <= maxToken {
 			entries = append(entries, entry{t, int32(i)})
+			v.longest = max(v.longest, len(t))
 		}
 	}
 	v.trie = newTrie(entries)
+	v.classes.Store(new([]*class))
+	for _, set := range usual {
+		v.addClass(set)
+	}
 	for _, d := range []*dfa{common().jsonString, common().jsonNumber, common().space} {
 		v.shared[d] = make([]atomic.Pointer[stateMask], len(d.states))
 	}
@@ -132,6 +141,38 @@ func newTrie(entries []entry) trie {
 		t.end[n] = int32(len(t.char))
 	}
 	return t
+}
+
+// branches lists the children of nodes by their bytes.
+func (t *trie) branches(nodes []int32) (all []branch) {
+	var counts [256]int
+	total := 0
+	each := func(visit func(child int32)) {
+		for _, n := range nodes {
+			for i := n + 1; i < t.end[n]; i = t.end[i] {
+				visit(i)
+			}
+		}
+	}
+	each(func(i int32) {
+		counts[t.char[i]]++
+		total++
+	})
+	var place [256]int
+	list := make([]int32, total)
+	at := 0
+	for b, n := range counts {
+		place[b] = len(all)
+		if n > 0 {
+			all = append(all, branch{byte(b), list[at : at : at+n]})
+			at += n
+		}
+	}
+	each(func(i int32) {
+		b := &all[place[t.char[i]]]
+		b.nodes = append(b.nodes, i)
+	})
+	return all
 }
 
 // Size returns the number of tokens, special ones included.

@@ -379,8 +379,8 @@ type transformer struct {
 // Config implements Model.
 func (m *transformer) Config() Config { return m.config }
 
-// Forward implements Model.
-func (m *transformer) Forward(ops nn.Ops) nn.Tensor {
+// Hidden implements Model.
+func (m *transformer) Hidden(ops nn.Ops) nn.Tensor {
 	x := ops.Embed(m.embedding)
 	if m.embeddingScale != 0 && m.embeddingScale != 1 {
 		x = ops.Scale(x, m.embeddingScale)
@@ -388,7 +388,12 @@ func (m *transformer) Forward(ops nn.Ops) nn.Tensor {
 	for i := range m.layers {
 		x = m.layers[i].Forward(ops, x, i == len(m.layers)-1)
 	}
-	y := ops.Linear(m.norm.Forward(ops, x), m.output, nn.Weight{})
+	return m.norm.Forward(ops, x)
+}
+
+// Logits implements Model.
+func (m *transformer) Logits(ops nn.Ops, hidden nn.Tensor) nn.Tensor {
+	y := ops.Linear(hidden, m.output, nn.Weight{})
 	if m.logitScale != 0 && m.logitScale != 1 {
 		y = ops.Scale(y, m.logitScale)
 	}

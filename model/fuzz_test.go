@@ -36,7 +36,7 @@ func FuzzHyperParameters(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if out := m.Forward(ops{r}); out.Cols != m.Config().Vocab {
+		if out := m.Logits(ops{r}, m.Hidden(ops{r})); out.Cols != m.Config().Vocab {
 			t.Errorf("%d logits for a vocabulary of %d", out.Cols, m.Config().Vocab)
 		}
 		for _, rope := range r.ropes {
@@ -73,7 +73,7 @@ func FuzzArchitectures(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if out := m.Forward(ops{r}); out.Cols != m.Config().Vocab {
+		if out := m.Logits(ops{r}, m.Hidden(ops{r})); out.Cols != m.Config().Vocab {
 			t.Errorf("%d logits for a vocabulary of %d", out.Cols, m.Config().Vocab)
 		}
 	})

@@ -58,6 +58,7 @@ func (d *decoder) readMixture(p *Params, names mixture, experts Key, ffn int, sp
 	m.used = p.Int(keyExpertsUsed, 1, m.count)
 	m.ffn = ffn
 	d.mixture = m
+	d.config.Experts, d.config.ExpertsUsed = m.count, m.used
 	for i := range d.layers {
 		d.layers[i].sparse = sparse(i)
 	}

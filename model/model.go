@@ -27,7 +27,12 @@ type Config struct {
 	KVHeads      int
 	HeadDim      int
 	Parameters   int64
-	Quantization string // the type that holds most of the weights, "Q4_1"
+	// Experts of a layer, and how many of them a token uses; 0: the model has none.
+	Experts, ExpertsUsed int
+	Quantization         string // the type that holds most of the weights, "Q4_1"
+	// MeanPooling: the model was made to embed texts as the mean of their hidden states;
+	// otherwise, if at all, as that of the last token.
+	MeanPooling bool
 	// LongFrom: in an engine whose sequences may be longer, keys are rotated by other
 	// frequencies (LongRoPE). 0: they are the same in all.
 	LongFrom int
@@ -48,6 +53,10 @@ func (c Config) KVFingerprint(checkpoint string, context int) string {
 // Model is a loaded architecture, bound to the weights its Loader made.
 type Model interface {
 	Config() Config
-	// Forward runs one step and returns the logits [wanted rows, Vocab].
-	Forward(ops nn.Ops) nn.Tensor
+	// Hidden runs one step up to what the logits are made of, the hidden states after
+	// the last norm, [wanted rows, Hidden].
+	Hidden(ops nn.Ops) nn.Tensor
+	// Logits are those of hidden states, [rows of hidden, Vocab]. It leaves them as
+	// they are.
+	Logits(ops nn.Ops, hidden nn.Tensor) nn.Tensor
 }

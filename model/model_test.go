@@ -81,7 +81,7 @@ func forward(t *testing.T, f *fake) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := m.Forward(ops{r}); out.Rows != 2 || out.Cols != m.Config().Vocab {
+	if out := m.Logits(ops{r}, m.Hidden(ops{r})); out.Rows != 2 || out.Cols != m.Config().Vocab {
 		t.Errorf("logits [%d, %d]", out.Rows, out.Cols)
 	}
 	return r

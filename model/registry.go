@@ -185,6 +185,11 @@ func describe(c checkpoint.Checkpoint, a *Architecture, cfg Config) Config {
 	} else if path, err := filepath.Abs(c.Path()); err == nil && c.Format() == checkpoint.HuggingFace {
 		cfg.Name = filepath.Base(path) // the folder is what people know it by
 	}
+	if arch, ok := c.Metadata().String("general.architecture"); ok {
+		const mean = 1 // in llama.cpp's enumeration; 3 is the last token's
+		pooling, _ := c.Metadata().Int(arch + ".pooling_type")
+		cfg.MeanPooling = pooling == mean
+	}
 	held := map[string]int64{}
 	for _, t := range c.Tensors() {
 		n := int64(1)

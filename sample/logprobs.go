@@ -6,6 +6,13 @@ import (
 	"github.com/inferflux/inferflux/simd"
 )
 
+// Score reports a token as [Chooser.Choose] does when it has chosen it, with the n most
+// likely ones. The token must be one of the row's; the logits stay as they are.
+func (c *Chooser) Score(logits []float32, token int32, n int) Choice {
+	c.raw = append(c.raw[:0], logits...)
+	return c.logprobs(token, n)
+}
+
 // logprobs reports the chosen token and the n most likely ones under the softmax
 // of the raw logits.
 func (c *Chooser) logprobs(token int32, n int) Choice {

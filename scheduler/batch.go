@@ -34,7 +34,7 @@ func (b *batch) add(q *Sequence, n int) {
 func (b *batch) put(i, n int) {
 	q := b.seqs[i]
 	// The engine fills the slice of an earlier step's rows again.
-	span := backend.Span{Seq: q.kv, Pos: q.pos, Want: backend.LastLogits, Logits: b.Spans[i].Logits[:0]}
+	span := backend.Span{Seq: q.kv, Pos: q.pos, Want: backend.LastLogits, Logits: b.Spans[i].Logits[:0], Hidden: b.Spans[i].Hidden[:0]}
 	switch {
 	case q.prefilling():
 		span.Tokens = q.feed[q.pos : q.pos+n]
@@ -51,7 +51,9 @@ func (b *batch) put(i, n int) {
 	default:
 		span.Tokens = q.next[:]
 	}
-	if span.Want == backend.LastLogits {
+	if q.req.Reading != nil {
+		span.Want = q.wanted(n)
+	} else if span.Want == backend.LastLogits {
 		b.draws[i] = q.draw()
 		span.Draw = &b.draws[i]
 	}
@@ -127,14 +129,14 @@ func (s *Scheduler) form(ctx context.Context) *batch {
 // sequences, so each prompt leaves at least one token of the budget.
 func (s *Scheduler) divide(budget int, chunksOnly bool) {
 	for _, q := range s.prompts {
-		q.share = min(len(q.feed)-q.pos, s.opts.PrefillChunk, budget)
+		q.share = min(q.unread(), s.opts.PrefillChunk, budget)
 		budget -= q.share
 	}
 	if chunksOnly {
 		return
 	}
 	for _, q := range s.prompts {
-		more := min(len(q.feed)-q.pos-q.share, budget)
+		more := min(q.unread()-q.share, budget)
 		q.share += more
 		budget -= more
 	}

@@ -233,7 +233,7 @@ func playSchedules(t *testing.T, name, file string, kvTokens, requests, most int
 		}
 	}
 	t.Logf("%d tokens were held, %d entries evicted, %d requests preempted, %d of %d guesses right", cached, evicted, preempted, accepted, guessed)
-	if cached < uint64(schedules) || evicted == 0 || preempted == 0 || speculates && (accepted < uint64(schedules)/4 || guessed == accepted) {
+	if !testing.Short() && (cached < uint64(schedules) || evicted == 0 || preempted == 0 || speculates && (accepted < uint64(schedules)/4 || guessed == accepted)) {
 		t.Error("the schedules test too little")
 	}
 }

@@ -18,7 +18,7 @@ const (
 
 // lookup finds what is held of a prompt. Its last token is computed always.
 func (s *Scheduler) lookup(q *Sequence) (backend.SeqID, int) {
-	if s.held == nil {
+	if s.held == nil || q.readsAll() {
 		return 0, 0
 	}
 	all := q.feed[:len(q.feed)-1]
@@ -34,7 +34,7 @@ func (s *Scheduler) lookup(q *Sequence) (backend.SeqID, int) {
 
 // heldOf is how many tokens are held of what a request needs.
 func (s *Scheduler) heldOf(q *Sequence) int {
-	if s.held == nil {
+	if s.held == nil || q.readsAll() {
 		return 0
 	}
 	return s.held.Held(q.req.Tenant, q.feed[:len(q.feed)-1])
@@ -43,12 +43,12 @@ func (s *Scheduler) heldOf(q *Sequence) int {
 // awaits reports whether a running request is just computing a beginning of the prompt
 // that is longer than what is held, by a page at least.
 func (s *Scheduler) awaits(q *Sequence) bool {
-	if s.held == nil || len(q.req.Prompt) <= leastHeld {
+	if s.held == nil || q.readsAll() || len(q.req.Prompt) <= leastHeld {
 		return false
 	}
 	held := -1
 	for _, r := range s.running {
-		if r.generated > 0 || r.req.Tenant != q.req.Tenant || r.asked() != Running {
+		if r.generated > 0 || r.req.Tenant != q.req.Tenant || r.asked() != Running || !r.leaves() {
 			continue
 		}
 		// What it will hold is its prompt, in whole pages.
@@ -103,7 +103,7 @@ func (s *Scheduler) release(q *Sequence, good bool) error {
 			n -= len(b.Spans[i].Tokens) // it may yet fail
 		}
 	}
-	if s.held == nil || !good || n < leastHeld {
+	if s.held == nil || !good || n < leastHeld || !q.leaves() {
 		return s.kv.Free(q.kv)
 	}
 	if n < q.pos {

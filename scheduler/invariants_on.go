@@ -23,7 +23,7 @@ func (s *Scheduler) verify() {
 	drawing := map[*Sequence]int{}
 	for _, b := range s.underway {
 		for i, q := range b.seqs {
-			if b.Spans[i].Want != backend.NoLogits && !q.over {
+			if b.Spans[i].Want != backend.NoLogits && q.req.Reading == nil && !q.over {
 				drawing[q]++
 			}
 		}

@@ -50,7 +50,7 @@ type Options struct {
 	ClientRunning, ClientQueue int
 	// TargetLatency is how long a step may take in which prompts are computed beside
 	// generating sequences; it sets how much of the prompts is. 0: 2.4 times as long as a
-	// step without prompts, but 10 ms at least. A step computes 16 tokens of prompts in
+	// step without prompts, but 10 ms at least. A step computes 8 tokens of prompts in
 	// any case.
 	TargetLatency time.Duration
 	// PrefixTokens is the most tokens of ended sequences that are held for requests

@@ -20,7 +20,7 @@ type cost struct {
 }
 
 const (
-	leastPrefill  = 16                    // tokens of prompts in any step
+	leastPrefill  = 8                     // tokens of prompts in any step
 	firstPrefill  = 64                    // while nothing is known
 	leastTarget   = 10 * time.Millisecond // what a step may take if nothing else is said
 	targetDecodes = 2.4                   // or so many times one without prompts

@@ -39,7 +39,7 @@ func (s *Scheduler) start(ctx context.Context, b *batch) error {
 	b.started = started
 	for i, q := range b.seqs {
 		q.pos += len(b.Spans[i].Tokens)
-		if b.Spans[i].Want != backend.NoLogits {
+		if b.Spans[i].Want != backend.NoLogits && q.req.Reading == nil {
 			q.drawing++
 		}
 	}
@@ -91,7 +91,7 @@ func (s *Scheduler) forget() {
 			if q.over || s.broken != nil {
 				continue
 			}
-			if b.Spans[i].Want != backend.NoLogits {
+			if b.Spans[i].Want != backend.NoLogits && q.req.Reading == nil {
 				q.drawing--
 			}
 			q.pos = b.Spans[i].Pos
@@ -186,6 +186,10 @@ func (s *Scheduler) advance(spans []backend.Span, seqs []*Sequence, st *Step) {
 		} else {
 			st.DecodeTokens += len(span.Tokens)
 		}
+		if q.req.Reading != nil {
+			s.take(q, span)
+			continue
+		}
 		if span.Want != backend.NoLogits {
 			q.drawing--
 		}
@@ -220,7 +224,7 @@ func (s *Scheduler) settle(q *Sequence, span *backend.Span, st *Step) {
 	st.GuessedTokens += guessed
 	st.AcceptedTokens += accepted
 	if g.follower != nil {
-		s.spec.observe(g, 0, accepted, accepted < guessed)
+		s.spec.observe(g, modelClass, accepted, accepted < guessed)
 	}
 	q.mu.Lock()
 	q.timings.GuessedTokens += guessed

@@ -123,6 +123,8 @@ type Request struct {
 	Expected []int32
 	// Priority orders requests under [ByPriority]: the lowest number comes first.
 	Priority int
+	// Reading, if set, asks for what is computed of the prompt instead of an answer.
+	Reading *Reading
 }
 
 // A Constraint says, token by token, what an answer may be. It belongs to one request;

@@ -16,7 +16,9 @@ import (
 	"github.com/inferflux/inferflux/scheduler"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { // MLX's thread lives as long as the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/inferflux/inferflux/mlx.(*Library).serve"))
+}
 
 // greedy is a request for n tokens after the prompt 1, 2, …, prompt.
 func greedy(prompt, n int) scheduler.Request {

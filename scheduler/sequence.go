@@ -63,6 +63,10 @@ func (s *Scheduler) prepare(r Request) (*Sequence, error) {
 			return nil, fmt.Errorf("%w: token %d at position %d of the prompt is not in the vocabulary of %d", ErrInvalidRequest, id, i, s.vocab)
 		}
 	}
+	if r.Reading != nil {
+		r.Prompt = slices.Clone(r.Prompt)
+		return s.prepareReading(r)
+	}
 	left := s.context - len(r.Prompt)
 	if left < 1 || r.MaxTokens > left {
 		return nil, &ContextLengthError{Prompt: len(r.Prompt), MaxTokens: r.MaxTokens, Context: s.context}
@@ -168,7 +172,7 @@ func (q *Sequence) drawAt(n int) backend.Draw {
 
 // room is the number of positions that a sequence can come to hold. The last
 // token of an answer is never fed back.
-func (q *Sequence) room() int { return len(q.req.Prompt) + q.req.MaxTokens - 1 }
+func (q *Sequence) room() int { return len(q.req.Prompt) + max(q.req.MaxTokens, 1) - 1 }
 
 // emit gives the reader an event that happened at a time, and returns the
 // milestones after it.

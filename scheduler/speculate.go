@@ -38,6 +38,9 @@ const (
 // as nothing is known; see matchClass.
 var matchPriors = [4]float64{0.2, 0.4, 0.6, 0.8}
 
+// modelClass is the class of a draft model's guesses.
+const modelClass = 3
+
 // matchClass sorts guesses by how many tokens agreed before them.
 func matchClass(match int) int {
 	switch {
@@ -166,7 +169,7 @@ func (s *Scheduler) speculate(ctx context.Context, plain int) error {
 		if q.prefilling() || q.drawing > 0 || most < 1 {
 			continue
 		}
-		class := 0
+		class := modelClass
 		if g.lookup != nil {
 			tokens, match := g.lookup.Propose(most)
 			if len(tokens) == 0 || q.req.Constraint != nil && !allows(q.mask, tokens[0]) {
@@ -281,7 +284,7 @@ func allows(mask []uint32, token int32) bool {
 func (s *Scheduler) check(b *batch) {
 	var due []int
 	for i, q := range b.seqs {
-		if b.Spans[i].Want == backend.AllLogits && !q.over {
+		if b.Spans[i].Want == backend.AllLogits && q.req.Reading == nil && !q.over {
 			due = append(due, i)
 		}
 	}

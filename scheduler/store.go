@@ -36,7 +36,7 @@ func (s *Scheduler) stash(e prefix.Entry, seq backend.SeqID) {
 // hydrate makes the sequence of a request from what is stored, if that is much more than
 // the n tokens that are held, and faster than to compute it. It reports false otherwise.
 func (s *Scheduler) hydrate(q *Sequence, n int) (kv backend.SeqID, cached int, ok bool) {
-	if s.opts.Store == nil || len(q.feed) <= n+leastStored {
+	if s.opts.Store == nil || q.readsAll() || len(q.feed) <= n+leastStored {
 		return 0, 0, false
 	}
 	e, found := s.opts.Store.Lookup(s.scope(q.req.Tenant), q.feed[:len(q.feed)-1])

@@ -24,7 +24,7 @@ const listed = 100
 //	POST /v1/admin/cache/restore  {"model": …} holds what is stored, as far as there is room
 //	POST /v1/admin/cache/export   {"model": …, "prompt": …} answers with the KV of a text
 //	POST /v1/admin/cache/import   ?model=… holds the KV in the body
-func (s *Server) admin(mux *http.ServeMux) {
+func (s *Server) admin(mux openai.Mux) {
 	for path, h := range map[string]struct {
 		method string
 		handle func(w http.ResponseWriter, r *http.Request) error
@@ -84,26 +84,36 @@ func (s *Server) showCache(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, map[string]any{"models": states})
 }
 
-// adminRequest is the body of what changes a cache. A prompt is a text, or its tokens.
-type adminRequest struct {
-	Model  string  `json:"model"`
+// modelRequest is the body of what changes a cache, or all of them.
+type modelRequest struct {
+	Model string `json:"model"`
+}
+
+// promptRequest is about a prompt: a text, or its tokens.
+type promptRequest struct {
+	modelRequest
 	Prompt string  `json:"prompt"`
 	Tokens []int32 `json:"tokens"`
 }
 
-func decodeAdmin(r *http.Request) (a adminRequest, err error) {
+// decodeAdmin reads a body, which may be left out.
+func decodeAdmin(r *http.Request, to any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
-		return a, openai.NewError(http.StatusBadRequest, openai.TypeInvalidRequest, "the body must be an object with \"model\" and, to warm and export, \"prompt\" or \"tokens\": %s", err)
+	if err := d.Decode(to); err != nil && !errors.Is(err, io.EOF) {
+		return openai.NewError(http.StatusBadRequest, openai.TypeInvalidRequest, "the body must be an object with \"model\" and, to warm and export, \"prompt\" or \"tokens\": %s", err)
 	}
-	return a, nil
+	return nil
 }
 
 // named is the models that a request is about.
-func (s *Server) named(model string) ([]*generate.Model, error) {
-	if model != "" {
-		m, err := s.o.Models.Get(model)
+func (s *Server) named(r *http.Request) ([]*generate.Model, error) {
+	var a modelRequest
+	if err := decodeAdmin(r, &a); err != nil {
+		return nil, err
+	}
+	if a.Model != "" {
+		m, err := s.o.Models.Get(a.Model)
 		return []*generate.Model{m}, err
 	}
 	var all []*generate.Model
@@ -116,11 +126,7 @@ func (s *Server) named(model string) ([]*generate.Model, error) {
 }
 
 func (s *Server) clearCache(w http.ResponseWriter, r *http.Request) error {
-	a, err := decodeAdmin(r)
-	if err != nil {
-		return err
-	}
-	models, err := s.named(a.Model)
+	models, err := s.named(r)
 	if err != nil {
 		return err
 	}
@@ -145,8 +151,8 @@ func (s *Server) warmCache(w http.ResponseWriter, r *http.Request) error {
 
 // compute has a model read a request's prompt, so that it is held for the key that asks.
 func (s *Server) compute(r *http.Request) (m *generate.Model, ids []int32, u generate.Usage, err error) {
-	a, err := decodeAdmin(r)
-	if err != nil {
+	var a promptRequest
+	if err := decodeAdmin(r, &a); err != nil {
 		return nil, nil, u, err
 	}
 	if m, err = s.o.Models.Get(a.Model); err != nil {

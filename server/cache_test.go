@@ -110,6 +110,7 @@ func TestCachedTokensAreReported(t *testing.T) {
 	}
 	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"model": "nobody"}`, http.StatusNotFound)
 	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"name": "fake"}`, http.StatusBadRequest)
+	s.send(http.MethodPost, "/v1/admin/cache/clear", "", `{"prompt": "ba"}`, http.StatusBadRequest)
 	s.send(http.MethodPost, "/v1/admin/cache/warm", "", `{}`, http.StatusBadRequest)
 	s.send(http.MethodGet, "/v1/admin/cache/clear", "", "", http.StatusMethodNotAllowed)
 }

@@ -162,15 +162,21 @@ func (e *fakeEngine) Run(ctx context.Context, b *backend.Batch) error {
 		if s.Want == backend.NoLogits {
 			continue
 		}
-		if row == len(e.rows) {
-			e.rows = append(e.rows, make([]float32, fakeVocab))
+		from := len(seq.tokens)
+		if s.Want == backend.AllLogits {
+			from = s.Pos + 1
 		}
-		fill(e.rows[row], seq.tokens)
-		if e.script != nil {
-			e.follow(e.rows[row], seq.tokens)
+		for n := from; n <= len(seq.tokens); n++ {
+			if row == len(e.rows) {
+				e.rows = append(e.rows, make([]float32, fakeVocab))
+			}
+			fill(e.rows[row], seq.tokens[:n])
+			if e.script != nil {
+				e.follow(e.rows[row], seq.tokens[:n])
+			}
+			s.Logits = append(s.Logits, e.rows[row])
+			row++
 		}
-		s.Logits = append(s.Logits, e.rows[row])
-		row++
 	}
 	return nil
 }

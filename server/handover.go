@@ -66,11 +66,7 @@ func (s *Server) restoreCache(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) transfer(w http.ResponseWriter, r *http.Request, do func(*scheduler.Scheduler, context.Context) (entries, tokens int, err error), done string) error {
-	a, err := decodeAdmin(r)
-	if err != nil {
-		return err
-	}
-	models, err := s.named(a.Model)
+	models, err := s.named(r)
 	if err != nil {
 		return err
 	}

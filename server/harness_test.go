@@ -20,7 +20,10 @@ import (
 	"github.com/inferflux/inferflux/server"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// MLX's thread stays as long as its library is loaded, which is for good.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/inferflux/inferflux/mlx.(*Library).serve"))
+}
 
 const fakeTemplate = `{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>
@@ -60,6 +63,7 @@ func newSite(t *testing.T, o siteOptions) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	srv.Intercept(func(next http.Handler) http.Handler { return described(t, next) })
 	if o.template == "" {
 		o.template = fakeTemplate
 	}

@@ -13,6 +13,7 @@ import (
 )
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "ok\n")
 }
 
@@ -34,12 +35,12 @@ func (s *Server) notReady() []string {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	reasons := s.notReady()
 	if len(reasons) == 0 {
 		_, _ = io.WriteString(w, "ok\n")
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Retry-After", "5")
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_, _ = fmt.Fprintf(w, "not ready\n%s\n", strings.Join(reasons, "\n"))
@@ -95,6 +96,7 @@ func index(w http.ResponseWriter, r *http.Request) {
   GET  /v1/models             what is served
   GET  /healthz               version and state of the models
   GET  /metrics               Prometheus
+  GET  /openapi.json          all that there is, as an OpenAPI document
 
 Try:
 

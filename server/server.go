@@ -6,6 +6,7 @@
 //	/readyz     200 when every model is loaded and no drain has begun; else 503 with the reasons
 //	/healthz    the same in JSON, with version and models
 //	/metrics    Prometheus
+//	/openapi.json  all of them, as an OpenAPI document
 //	/           what this is, for people
 //
 // # Keys
@@ -119,21 +120,27 @@ func New(o Options) (*Server, error) {
 	s.o.APIKeys, s.o.AdminKeys = nil, nil // only their hashes are needed from here on
 
 	mux := http.NewServeMux()
+	s.routes(mux)
+	s.handler = s.observe(s.recoverPanics(s.protect(s.limit(mux))))
+	return s, nil
+}
+
+// routes puts all routes on mux.
+func (s *Server) routes(mux openai.Mux) {
 	s.admin(mux)
-	openai.New(openai.Options{Models: o.Models, Logger: o.Logger, Version: o.Version}).Register(mux)
+	openai.New(openai.Options{Models: s.o.Models, Logger: s.o.Logger, Version: s.o.Version}).Register(mux)
 	for path, h := range map[string]http.HandlerFunc{
-		"/livez":   s.livez,
-		"/readyz":  s.readyz,
-		"/healthz": s.healthz,
-		"/metrics": o.Metrics.ServeHTTP,
-		"/{$}":     index,
+		"/livez":        s.livez,
+		"/readyz":       s.readyz,
+		"/healthz":      s.healthz,
+		"/metrics":      s.o.Metrics.ServeHTTP,
+		"/openapi.json": serveOpenAPI,
+		"/{$}":          index,
 	} {
 		mux.HandleFunc("GET "+path, h)
 		mux.HandleFunc(path, openai.MethodNotAllowed(http.MethodGet))
 	}
 	mux.HandleFunc("/", notFound)
-	s.handler = s.observe(s.recoverPanics(s.protect(s.limit(mux))))
-	return s, nil
 }
 
 // Handler is the whole server as a handler, for tests and for embedding.

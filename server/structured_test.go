@@ -1,14 +1,19 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/chat/dialect"
@@ -31,50 +36,68 @@ func speaking(t *testing.T, o scheduler.Options, reasoning string) *generate.Mod
 	return tinyWith(t, generate.ModelOptions{Scheduler: o, Template: template, Dialect: d})
 }
 
-// schemas are of objects that end soon, even if a random model writes them.
-var schemas = []string{
-	`{"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":99},"b":{"type":"boolean"}},"required":["a","b"],"additionalProperties":false}`,
-	`{"type":"object","properties":{"kind":{"enum":["x","y"]},"list":{"type":"array","items":{"type":"boolean"},"maxItems":3}},"required":["kind","list"],"additionalProperties":false}`,
-	`{"type":"object","properties":{"s":{"type":"string","maxLength":5}},"required":["s"],"additionalProperties":false}`,
-	`{"type":"object","properties":{"o":{"type":"object","properties":{"n":{"type":"null"}},"required":["n"],"additionalProperties":false}},"required":["o"],"additionalProperties":false}`,
+// validated is a kind of answers, with another implementation's opinion of what they are.
+type validated struct {
+	schema    string
+	validator *jsonschema.Schema
 }
 
-// valid checks what the schemas above ask for, by hand.
-func valid(schema int, text string) error {
-	var v map[string]any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+// documents are 50 kinds, that end soon even if a random model writes them. Between them
+// they have every keyword that is enforced.
+func documents(t *testing.T) (all []validated) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/schemas.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schemas []json.RawMessage
+	if err := json.Unmarshal(data, &schemas); err != nil {
+		t.Fatal(err)
+	}
+	for i, schema := range schemas {
+		parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := jsonschema.NewCompiler()
+		c.AssertFormat()
+		c.RegisterFormat(&jsonschema.Format{Name: "int32", Validate: func(v any) error {
+			_, err := strconv.ParseInt(fmt.Sprint(v), 10, 32)
+			return err
+		}})
+		url := fmt.Sprintf("schema%d.json", i)
+		if err := c.AddResource(url, parsed); err != nil {
+			t.Fatal(err)
+		}
+		v, err := c.Compile(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, validated{string(schema), v})
+	}
+	return all
+}
+
+func (d *validated) check(text string) error {
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
 		return err
 	}
-	ok := false
-	switch schema {
-	case 0:
-		a, isNumber := v["a"].(float64)
-		_, isBool := v["b"].(bool)
-		ok = len(v) == 2 && isNumber && isBool && a >= 0 && a <= 99 && a == float64(int(a))
-	case 1:
-		list, isList := v["list"].([]any)
-		ok = len(v) == 2 && (v["kind"] == "x" || v["kind"] == "y") && isList && len(list) <= 3
-	case 2:
-		s, isString := v["s"].(string)
-		ok = len(v) == 1 && isString && len([]rune(s)) <= 5
-	case 3:
-		o, isObject := v["o"].(map[string]any)
-		n, has := o["n"]
-		ok = len(v) == 1 && isObject && len(o) == 1 && has && n == nil
-	}
-	if !ok {
-		return fmt.Errorf("it isn't what schema %d allows", schema)
-	}
-	return nil
+	return d.validator.Validate(v)
 }
 
 // A random model at a high temperature wants to say nonsense. In batches, streamed or
 // not, cut up by preemption: every answer is a valid document.
 func TestStructuredOutput(t *testing.T) {
+	var model *generate.Model
 	s := newSite(t, siteOptions{
-		model:     func(o scheduler.Options) *generate.Model { return speaking(t, o, "none") },
+		model: func(o scheduler.Options) *generate.Model {
+			model = speaking(t, o, "none")
+			return model
+		},
 		scheduler: scheduler.Options{MaxRunning: 6, Policy: scheduler.ByPriority},
 	})
+	kinds := documents(t)
 	generations := 500
 	if testing.Short() {
 		generations = 60
@@ -86,11 +109,11 @@ func TestStructuredOutput(t *testing.T) {
 		wait.Go(func() {
 			defer func() { <-places }()
 			rng := rand.New(rand.NewPCG(uint64(i), 9))
-			which := rng.IntN(len(schemas))
+			kind := &kinds[i%len(kinds)]
 			form := []string{
-				`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":` + schemas[which] + `}}`,
-				`"guided_json":` + schemas[which],
-				`"structured_outputs":{"json":` + schemas[which] + `}`,
+				`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":` + kind.schema + `}}`,
+				`"guided_json":` + kind.schema,
+				`"structured_outputs":{"json":` + kind.schema + `}`,
 			}[rng.IntN(3)]
 			more := fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":180,"priority":%d,%s`, i, rng.IntN(3), form)
 			stream := rng.IntN(2) == 0
@@ -113,13 +136,18 @@ func TestStructuredOutput(t *testing.T) {
 				text, finish = a.text(), *a.json().Choices[0].FinishReason
 			}
 			if finish != "stop" {
-				t.Errorf("generation %d ended by %q: %s", i, finish, text)
-			} else if err := valid(which, text); err != nil {
-				t.Errorf("generation %d: %q: %s", i, text, err)
+				t.Errorf("generation %d of %s ended by %q: %s", i, kind.schema, finish, text)
+			} else if err := kind.check(text); err != nil {
+				t.Errorf("generation %d of %s: %q: %s", i, kind.schema, text, err)
 			}
 		})
 	}
 	wait.Wait()
+	if n := model.Scheduler().Stats().Totals.Preempted; n < uint64(generations)/20 {
+		t.Errorf("only %d of %d were preempted", n, generations)
+	} else {
+		t.Logf("%d of %d were preempted", n, generations)
+	}
 }
 
 func TestOtherForms(t *testing.T) {
@@ -158,9 +186,10 @@ func TestOtherForms(t *testing.T) {
 // Functions that must be called are called, with arguments that their schemas allow,
 // though the model is random.
 func TestRequiredCalls(t *testing.T) {
+	kinds := documents(t)
 	for _, reasoning := range []string{"none", "think"} {
 		s := newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model { return speaking(t, o, reasoning) }})
-		tools := fmt.Sprintf(`"tools":[{"type":"function","function":{"name":"get","parameters":%s,"strict":true}},{"type":"function","function":{"name":"get_all","parameters":%s}}]`, schemas[0], schemas[1])
+		tools := fmt.Sprintf(`"tools":[{"type":"function","function":{"name":"get","parameters":%s,"strict":true}},{"type":"function","function":{"name":"get_all","parameters":%s}}]`, kinds[0].schema, kinds[1].schema)
 		for seed := range 20 {
 			choice, only := `"required"`, ""
 			if seed%2 == 0 {
@@ -181,7 +210,7 @@ func TestRequiredCalls(t *testing.T) {
 				if only != "" && f["name"] != only {
 					t.Errorf("%s, seed %d: %v was called", reasoning, seed, f["name"])
 				}
-				if err := valid(which, f["arguments"].(string)); err != nil {
+				if err := kinds[which].check(f["arguments"].(string)); err != nil {
 					t.Errorf("%s, seed %d: %v: %s", reasoning, seed, f, err)
 				}
 			}

@@ -233,5 +233,13 @@ func (f *ggufVocab) specials(t *Tokenizer, bos, eos int32, addBOS bool) {
 	if t.eos >= 0 && flag("add_eos_token", false) {
 		t.suffix = []int32{t.eos}
 	}
+	// Their older names are those without fim.
+	fill := FillIn{
+		Prefix: id("fim_pre_token_id", id("prefix_token_id", -1)), Suffix: id("fim_suf_token_id", id("suffix_token_id", -1)),
+		Middle: id("fim_mid_token_id", id("middle_token_id", -1)),
+	}
+	if fill.Prefix >= 0 && fill.Suffix >= 0 && fill.Middle >= 0 {
+		t.fillIn = &fill
+	}
 	t.findEnds(t.eos, id("eot_token_id", -1), id("eom_token_id", -1))
 }

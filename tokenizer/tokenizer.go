@@ -93,6 +93,7 @@ type Tokenizer struct {
 	prefix, suffix []int32 // what AddSpecial adds
 	bos, eos       int32   // -1 for none
 	ends           []int32 // end of generation
+	fillIn         *FillIn // that the file names
 }
 
 // VocabSize is the number of ids: every id is below it.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/inferflux/inferflux/generate"
 	"github.com/inferflux/inferflux/scheduler"
@@ -126,16 +127,17 @@ func whyEnded(ctx context.Context, err error) error {
 	}
 }
 
-// batch is the sequences of one request, in the order of their choices' indices:
-// answer i to prompt p has index p·n + i.
+// batch is the sequences of one request: answer i to prompt p is number p·candidates + i.
+// Unless there is more than one candidate for an answer, that is also its choice's index.
 type batch struct {
 	req     *request
 	model   *generate.Model
 	head    head
 	streams []*generate.Stream
-	echoes  []string // by choice; nil without echo
-	prompt  int      // tokens of all prompts
-	replies []*reply // by choice
+	prompts [][]int32
+	scored  [][]generate.PromptToken // by prompt; nil where nobody asks
+	echoes  []string                 // by prompt; nil without echo
+	replies []*reply                 // by sequence
 }
 
 // start submits all sequences of a request, or none.
@@ -153,9 +155,15 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 	if req.prediction != nil {
 		expected = m.Expected(*req.prediction)
 	}
+	b.prompts = prompts
 	for _, ids := range prompts {
-		b.prompt += len(ids)
-		for i := range req.n {
+		scored, err := b.scores(ctx, ids)
+		if err != nil {
+			b.close()
+			return nil, err
+		}
+		b.scored = append(b.scored, scored)
+		for i := range req.candidates() {
 			g := req.generation(ids, i)
 			g.Form, g.Expected = form, expected
 			if req.reads(m) {
@@ -188,16 +196,16 @@ func (b *batch) encode() (prompts [][]int32, text string, err error) {
 	prompts = make([][]int32, len(b.req.prompts))
 	for p, in := range b.req.prompts {
 		prompts[p] = in.tokens
-		if in.tokens == nil {
+		switch {
+		case b.req.suffix != "":
+			prompts[p], _, _ = b.model.FillPrompt(in.text, in.tokens, b.req.suffix)
+		case in.tokens == nil:
 			prompts[p] = b.model.RawPrompt(in.text)
 		}
 		if len(prompts[p]) == 0 {
 			return nil, "", badRequest("prompt", "the prompt is empty, and model %q has no token to begin a text with", b.model.ID())
 		}
-		for range b.req.n {
-			if !b.req.echo {
-				break
-			}
+		if b.req.echo {
 			text := in.text
 			if in.tokens != nil {
 				text = b.model.Tokenizer().Decode(in.tokens)
@@ -234,11 +242,14 @@ func (a *API) fingerprint(m *generate.Model) string {
 }
 
 func (b *batch) usage() usage {
-	u := usage{PromptTokens: b.prompt}
+	var u usage
+	for _, ids := range b.prompts {
+		u.PromptTokens += len(ids)
+	}
 	for i, s := range b.streams {
 		got := s.Usage()
 		u.CompletionTokens += got.CompletionTokens
-		if i%b.req.n == 0 {
+		if i%b.req.candidates() == 0 {
 			u.PromptDetails.CachedTokens += got.CachedTokens
 		}
 	}
@@ -267,10 +278,9 @@ func (b *batch) timings() *timings {
 
 // whole answers without streaming.
 func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
-	choices := make([]any, len(b.streams))
+	answers := make([]answer, len(b.streams))
 	for i, s := range b.streams {
-		a := answer{content: []byte(b.echo(i))}
-		r := b.replies[i]
+		a, r := &answers[i], b.replies[i]
 		// The scheduler holds what isn't read yet, so reading one sequence after
 		// the other delays none.
 		for !r.ended {
@@ -289,9 +299,23 @@ func (b *batch) whole(ctx context.Context, w http.ResponseWriter) error {
 		}
 		s.Close()
 		a.finish = r.finish
-		choices[i] = b.choice(i, &a)
 	}
-	writeJSON(w, http.StatusOK, response{head: b.head, Choices: choices, Usage: b.usage(), Timings: b.timings()})
+	var choices []any
+	for p := range b.prompts {
+		m := b.req.candidates()
+		of := answers[p*m : (p+1)*m]
+		if m > b.req.n {
+			best(of)
+		}
+		for i := range b.req.n {
+			choices = append(choices, b.choice(len(choices), p, &of[i]))
+		}
+	}
+	out := response{head: b.head, Choices: choices, Usage: b.usage(), Timings: b.timings()}
+	if b.req.endpoint == chatEndpoint {
+		out.PromptLogprobs = b.promptLogprobs(0)
+	}
+	writeJSON(w, http.StatusOK, out)
 	return nil
 }
 
@@ -303,24 +327,28 @@ func (b *batch) finished(ctx context.Context, f scheduler.FinishReason) error {
 	return nil
 }
 
-func (b *batch) echo(i int) string {
-	if b.echoes == nil {
-		return ""
-	}
-	return b.echoes[i]
-}
-
-func (b *batch) choice(i int, a *answer) any {
+// choice is number i of an answer, one to prompt p.
+func (b *batch) choice(i, p int, a *answer) any {
 	if b.req.endpoint == chatEndpoint {
-		c := chatChoice{Index: i, Message: a.message(b.replies[i].legacy), FinishReason: a.finish}
+		c := chatChoice{Index: i, Message: a.message(b.req.legacyCalls), FinishReason: a.finish}
 		if b.req.wantLogprobs {
 			c.Logprobs = newChatLogprobs(b.model, a.tokens)
 		}
 		return c
 	}
-	c := textChoice{Index: i, Text: string(a.content), FinishReason: a.finish}
+	c := textChoice{Index: i, Text: string(a.content), FinishReason: a.finish, PromptLogprobs: b.promptLogprobs(p)}
+	offset := 0
+	if b.echoes != nil {
+		c.Text = b.echoes[p] + c.Text
+		offset = utf8.RuneCountInString(b.echoes[p])
+	}
 	if b.req.wantLogprobs {
-		c.Logprobs, _ = newTextLogprobs(b.model, a.tokens, 0)
+		c.Logprobs, _ = newTextLogprobs(b.model, a.tokens, offset)
+		if b.echoes != nil {
+			prompt := b.echoed(p)
+			prompt.append(c.Logprobs)
+			c.Logprobs = prompt
+		}
 	}
 	return c
 }

@@ -75,7 +75,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{both, `"temperature":1,"temperature":0`, "temperature", `given twice`},
 		{both, `"user":{"a":1,"a":2}`, "a", `given twice`},
 		{both, `"user":` + deep, "", `deeper than 64`},
-		{both, `"suffix":"x"`, "suffix", `not supported`},
+		{chatOnly, `"suffix":"x"`, "suffix", `not supported`},
 		{both, `"grammar":3`, "grammar", `must be a string`},
 		{both, `"guided_json":{},"guided_regex":"a"`, "guided_regex", `give one`},
 		{both, `"guided_json":[]`, "guided_json", `must be a JSON Schema`},
@@ -130,8 +130,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{textOnly, `"messages":[]`, "messages", `is a field of /v1/chat/completions`},
 		{textOnly, `"logprobs":true`, "logprobs", `must be an integer, not a boolean`},
 		{textOnly, `"logprobs":21`, "logprobs", `from 0 to 20`},
-		{textOnly, `"logprobs":1,"echo":true`, "echo", `only generated tokens`},
-		{textOnly, `"best_of":3`, "best_of", `use "n"`},
+		{textOnly, `"best_of":0`, "best_of", `from 1 to 128`},
+		{textOnly, `"best_of":2,"n":3`, "best_of", `at least "n" (3)`},
+		{textOnly, `"best_of":2,"stream":true`, "best_of", `can't be combined`},
+		{textOnly, `"suffix":"a","echo":true,"logprobs":1`, "echo", `can't be combined`},
+		{both, `"prompt_logprobs":-1`, "prompt_logprobs", `from 0 to 20`},
+		{both, `"prompt_logprobs":1,"stream":true`, "prompt_logprobs", `can't be combined`},
+		{chatOnly, `"continue_final_message":true`, "continue_final_message", `role "assistant"`},
 	}
 	for _, tt := range tests {
 		for _, e := range tt.endpoints {

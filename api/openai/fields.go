@@ -22,7 +22,7 @@ const (
 const defaultCompletionTokens = 16
 
 // fields is the one list that both the decoder and the reference page use.
-var fields = slices.Concat(mainFields, samplingFields, constraintFields, speedFields)
+var fields = slices.Concat(mainFields, samplingFields, constraintFields, speedFields, promptFields)
 
 var mainFields = []Field{
 	{Name: "messages", Chat: true, Type: "list of messages", Range: "1 to 16384", Default: "required",
@@ -167,7 +167,7 @@ var mainFields = []Field{
 			return err
 		}},
 	{Name: "echo", Completions: true, Type: "boolean", Default: "false",
-		Behaviour: "The answer begins with the prompt. Not together with logprobs.",
+		Behaviour: "The answer begins with the prompt; with logprobs, the prompt's tokens have theirs, but for the first.",
 		decode: func(r *request, path string, raw json.RawMessage) (err *Error) {
 			r.echo, err = decodeBool(path, raw)
 			return err
@@ -246,15 +246,6 @@ var mainFields = []Field{
 			}
 			return err
 		}},
-	{Name: "best_of", Completions: true, Type: "integer", Range: "1", Default: "1",
-		Behaviour: "Choosing among more candidates than are returned is not supported: use n.",
-		decode: func(_ *request, path string, raw json.RawMessage) *Error {
-			n, err := decodeInt(path, raw, 1, math.MaxInt32)
-			if err == nil && n != 1 {
-				err = unsupported(path, "%q is not supported: use \"n\" and choose among the answers", path)
-			}
-			return err
-		}},
 	{Name: "service_tier", Chat: true, Type: "string", Range: "\"auto\" or \"default\"",
 		Behaviour: "There is one tier.",
 		decode: func(_ *request, path string, raw json.RawMessage) *Error {
@@ -273,15 +264,11 @@ var mainFields = []Field{
 	ignored("prompt_cache_retention", false, "string", "A hint for OpenAI's cache."),
 	ignored("prompt_cache_options", false, "object", "A hint for OpenAI's cache."),
 
-	refused("suffix", "text is only continued, not filled in"),
 	refused("audio", "answers are text"),
 	refused("web_search_options", "the server doesn't search the web"),
 	refused("verbosity", "no served model has such a switch"),
 	refused("moderation", "answers are not moderated"),
 	refused("n_predict", "use \"max_tokens\""),
-	refused("prompt_logprobs", "only generated tokens get log-probabilities"),
-	refused("continue_final_message", "an answer is always a new message"),
-	refused("add_generation_prompt", "an answer is always a new message"),
 	refused("chat_template", "the template is the model's own"),
 	refused("use_beam_search", "only sampling is supported"),
 	refused("length_penalty", "only sampling is supported"),

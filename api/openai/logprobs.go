@@ -92,8 +92,8 @@ func newChatLogprobs(m *generate.Model, tokens []generate.Token) *chatLogprobs {
 // textLogprobs is choices[].logprobs of a completion: four lists in step.
 type textLogprobs struct {
 	Tokens        []string             `json:"tokens"`
-	TokenLogprobs []float32            `json:"token_logprobs"`
-	TopLogprobs   []map[string]float32 `json:"top_logprobs"`
+	TokenLogprobs []*float32           `json:"token_logprobs"` // null for a text's first
+	TopLogprobs   []map[string]float32 `json:"top_logprobs"`   // likewise
 	// TextOffset counts characters (code points) from the start of the answer.
 	TextOffset []int `json:"text_offset"`
 }
@@ -103,17 +103,18 @@ func newTextLogprobs(m *generate.Model, tokens []generate.Token, offset int) (*t
 	n := len(tokens)
 	l := &textLogprobs{
 		Tokens:        make([]string, n),
-		TokenLogprobs: make([]float32, n),
+		TokenLogprobs: make([]*float32, n),
 		TopLogprobs:   make([]map[string]float32, n),
 		TextOffset:    make([]int, n),
 	}
 	for i, t := range tokens {
 		text, piece := spelling(m, t.Token)
 		l.Tokens[i] = text
-		l.TokenLogprobs[i] = finite(t.Logprob)
+		logprob := finite(t.Logprob)
+		l.TokenLogprobs[i] = &logprob
 		l.TextOffset[i] = offset
 		// The chosen token is among them even when it isn't one of the likeliest.
-		l.TopLogprobs[i] = map[string]float32{text: finite(t.Logprob)}
+		l.TopLogprobs[i] = map[string]float32{text: logprob}
 		for _, top := range t.Top {
 			other, _ := spelling(m, top.Token)
 			l.TopLogprobs[i][other] = finite(top.Logprob)

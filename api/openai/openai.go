@@ -2,6 +2,11 @@
 //
 //	POST /v1/chat/completions   a conversation, through the model's chat template
 //	POST /v1/completions        raw text or token ids, continued as they are
+//	POST /v1/embeddings         texts to vectors
+//	POST /v1/rerank, /v1/score  how well texts fit a query, or each other
+//	POST /tokenize              text, or a conversation, to token ids
+//	POST /detokenize            and back
+//	POST /apply-template        a conversation to the text that the model is given
 //	GET  /v1/models             what is served
 //	GET  /v1/models/{id}        one of them, by id or alias
 //
@@ -56,16 +61,27 @@ func New(o Options) *API {
 	return &API{models: o.Models, log: o.Logger, version: o.Version}
 }
 
+// Mux is where routes are put: an [http.ServeMux], or a list of them.
+type Mux interface {
+	HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request))
+}
+
 // Register adds the routes to mux. A known path with the wrong method gets 405.
-func (a *API) Register(mux *http.ServeMux) {
+func (a *API) Register(mux Mux) {
 	route(mux, http.MethodPost, "/v1/chat/completions", a.generate(chatEndpoint))
 	route(mux, http.MethodPost, "/v1/completions", a.generate(completionEndpoint))
+	route(mux, http.MethodPost, "/v1/embeddings", a.plain(a.embeddings))
+	route(mux, http.MethodPost, "/v1/rerank", a.plain(a.rerank))
+	route(mux, http.MethodPost, "/v1/score", a.plain(a.score))
+	route(mux, http.MethodPost, "/tokenize", a.plain(a.tokenize))
+	route(mux, http.MethodPost, "/detokenize", a.plain(a.detokenize))
+	route(mux, http.MethodPost, "/apply-template", a.plain(a.applyTemplate))
 	route(mux, http.MethodGet, "/v1/models", a.listModels)
 	// Ids may hold slashes.
 	route(mux, http.MethodGet, "/v1/models/{id...}", a.getModel)
 }
 
-func route(mux *http.ServeMux, method, path string, h http.HandlerFunc) {
+func route(mux Mux, method, path string, h http.HandlerFunc) {
 	mux.HandleFunc(method+" "+path, h)
 	mux.HandleFunc(path, MethodNotAllowed(method))
 }

@@ -20,8 +20,13 @@ type request struct {
 	prompts  []prompt   // of the completion endpoint
 	echo     bool
 
+	suffix string // "": none
+
+	wantPrompt     bool // prompt_logprobs
+	promptLogprobs int
+
 	stream, includeUsage           bool
-	n                              int
+	n, bestOf                      int // bestOf 0: not given
 	maxTokens, maxCompletionTokens int // 0: not given
 	minTokens                      int
 	stop                           []string
@@ -66,6 +71,11 @@ func decodeRequest(body []byte, e endpoint) (*request, *Error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeObject(object, e)
+}
+
+// decodeObject reads the fields of a body.
+func decodeObject(object map[string]json.RawMessage, e endpoint) (*request, *Error) {
 	r := &request{endpoint: e, n: 1, sampling: sample.Defaults(), given: make(map[string]bool, len(object))}
 	r.chat.AddGenerationPrompt = true
 	// In order, so that a body with two faults always gets the same answer.
@@ -116,13 +126,9 @@ func (r *request) check() *Error {
 		return badRequest("stream_options", `"stream_options" needs "stream": true`)
 	case r.topLogprobs > 0 && !r.wantLogprobs:
 		return badRequest("top_logprobs", `"top_logprobs" needs "logprobs": true`)
-	case r.echo && r.wantLogprobs:
-		return unsupported("echo", `"echo" together with "logprobs" is not supported: only generated tokens get log-probabilities`)
 	case r.maxTokens > 0 && r.maxCompletionTokens > 0 && r.maxTokens != r.maxCompletionTokens:
 		return badRequest("max_completion_tokens", `"max_tokens" (%d) and "max_completion_tokens" (%d) mean the same and differ: give one`,
 			r.maxTokens, r.maxCompletionTokens)
-	case len(r.prompts)*r.n > maxChoices:
-		return badRequest("n", "%d prompts × \"n\" of %d are more than %d answers in one request", len(r.prompts), r.n, maxChoices)
 	}
 	if err := r.checkTools(); err != nil {
 		return err
@@ -140,7 +146,7 @@ func (r *request) check() *Error {
 	if r.wantLogprobs {
 		r.sampling.Logprobs = r.topLogprobs
 	}
-	return nil
+	return r.checkPrompt()
 }
 
 func missing(name string) *Error {
@@ -151,41 +157,50 @@ func missing(name string) *Error {
 
 // bind checks what only the model can say.
 func (r *request) bind(m *generate.Model) *Error {
-	vocab := m.Engine().Model().Vocab
-	inVocab := func(path string, id int32) *Error {
-		if int(id) < vocab {
-			return nil
-		}
-		return outOfRange(path, fmt.Sprintf("a token id below %d, the size of the vocabulary of %q", vocab, m.ID()), fmt.Sprint(id))
-	}
 	if r.wantLogprobs && !m.Engine().Capabilities().Logprobs {
 		return unsupported("logprobs", "the backend of model %q can't report log-probabilities", m.ID())
 	}
 	if err := r.bindEffort(m); err != nil {
 		return err
 	}
+	if err := r.bindPrompt(m); err != nil {
+		return err
+	}
 	for i, id := range r.stopTokens {
-		if err := inVocab(fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {
+		if err := inVocabulary(m, fmt.Sprintf("stop_token_ids[%d]", i), id); err != nil {
 			return err
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.sampling.LogitBias)) {
-		if err := inVocab("logit_bias", id); err != nil {
+		if err := inVocabulary(m, "logit_bias", id); err != nil {
 			return err
 		}
 	}
 	for _, p := range r.prompts {
 		for _, id := range p.tokens {
-			if err := inVocab("prompt", id); err != nil {
+			if err := inVocabulary(m, "prompt", id); err != nil {
 				return err
 			}
 		}
 	}
 	if r.priority != 0 && m.Policy() != scheduler.ByPriority {
-		return unsupported("priority", `model %q is not scheduled by priority: leave "priority" out, or set runtime.scheduler.policy to priority on the server`, m.ID())
+		return noPriority(m)
 	}
 	r.bindSampling(m)
 	return nil
+}
+
+func noPriority(m *generate.Model) *Error {
+	return unsupported("priority", `model %q is not scheduled by priority: leave "priority" out, or set runtime.scheduler.policy to priority on the server`, m.ID())
+}
+
+// inVocabulary refuses a token id that the model doesn't have.
+func inVocabulary(m *generate.Model, path string, id int32) *Error {
+	vocab := m.Engine().Model().Vocab
+	if int(id) < vocab {
+		return nil
+	}
+	return outOfRange(path, fmt.Sprintf("a token id below %d, the size of the vocabulary of %q", vocab, m.ID()), fmt.Sprint(id))
 }
 
 // generation is the request of answer number i to a prompt.
@@ -307,34 +322,39 @@ func (r *request) decodeLogitBias(path string, raw json.RawMessage) *Error {
 	return nil
 }
 
-// decodePrompt reads the four shapes of a raw prompt.
-func (r *request) decodePrompt(path string, raw json.RawMessage) *Error {
+// decodePrompt reads the prompts of a request.
+func (r *request) decodePrompt(path string, raw json.RawMessage) (err *Error) {
+	r.prompts, err = decodeTextsOrTokens(path, raw, maxChoices)
+	return err
+}
+
+// decodeTextsOrTokens reads the four shapes in which texts are given.
+func decodeTextsOrTokens(path string, raw json.RawMessage, most int) ([]prompt, *Error) {
 	const want = "a string, a list of strings, a list of token ids or a list of lists of token ids"
 	switch kindOf(raw) {
 	case "a string":
 		text, err := decodeString(path, raw)
-		r.prompts = []prompt{{text: text}}
-		return err
+		return []prompt{{text: text}}, err
 	case "a list":
 	default:
-		return wrongType(path, want, raw)
+		return nil, wrongType(path, want, raw)
 	}
 	list, err := decodeList(path, raw, maxValues)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(list) == 0 {
-		return outOfRange(path, want, "an empty list")
+		return nil, outOfRange(path, want, "an empty list")
 	}
 	kind := kindOf(list[0])
 	if kind == "a number" {
 		tokens, err := decodeTokens(path, list)
-		r.prompts = []prompt{{tokens: tokens}}
-		return err
+		return []prompt{{tokens: tokens}}, err
 	}
-	if len(list) > maxChoices {
-		return outOfRange(path, fmt.Sprintf("a list of at most %d prompts", maxChoices), fmt.Sprint(len(list)))
+	if len(list) > most {
+		return nil, outOfRange(path, fmt.Sprintf("a list of at most %d texts", most), fmt.Sprint(len(list)))
 	}
+	var prompts []prompt
 	for i, v := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		var p prompt
@@ -347,18 +367,18 @@ func (r *request) decodePrompt(path string, raw json.RawMessage) *Error {
 				break
 			}
 			if len(ids) == 0 {
-				return outOfRange(at, "a list of token ids", "an empty list")
+				return nil, outOfRange(at, "a list of token ids", "an empty list")
 			}
 			p.tokens, err = decodeTokens(at, ids)
 		default:
-			return wrongType(at, "a string, a token id or a list of token ids", v)
+			return nil, wrongType(at, "a string, a token id or a list of token ids", v)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.prompts = append(r.prompts, p)
+		prompts = append(prompts, p)
 	}
-	return nil
+	return prompts, nil
 }
 
 func decodeTokens(path string, list []json.RawMessage) ([]int32, *Error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/inferflux/inferflux/chat/dialect"
 	"github.com/inferflux/inferflux/generate"
@@ -61,6 +62,11 @@ func (b *batch) stream(ctx context.Context, cancel func(), w http.ResponseWriter
 	events := newEventWriter(w, b.head, b.req.includeUsage)
 	began := false
 	offsets := make([]int, len(b.streams)) // of the legacy log-probabilities
+	for i := range offsets {
+		if b.echoes != nil {
+			offsets[i] = utf8.RuneCountInString(b.echoes[i/b.req.n])
+		}
+	}
 	for u := range updates {
 		if b.replies[u.index].ended {
 			continue
@@ -120,7 +126,12 @@ func (b *batch) open(events *eventWriter) error {
 		case b.req.endpoint == chatEndpoint:
 			err = events.choice(func(dst []byte) []byte { return appendChatRole(dst, i) })
 		case b.echoes != nil:
-			err = events.choice(func(dst []byte) []byte { return appendText(dst, i, b.echoes[i], nil, "") })
+			p := i / b.req.n
+			var logprobs *textLogprobs
+			if b.req.wantLogprobs {
+				logprobs = b.echoed(p)
+			}
+			err = events.choice(func(dst []byte) []byte { return appendText(dst, i, b.echoes[p], logprobs, "") })
 		}
 		if err != nil {
 			return err

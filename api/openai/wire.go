@@ -37,6 +37,8 @@ type response struct {
 	Choices []any    `json:"choices"`
 	Usage   usage    `json:"usage"`
 	Timings *timings `json:"timings,omitempty"`
+	// Of a conversation; a completion's choices have theirs.
+	PromptLogprobs promptScores `json:"prompt_logprobs,omitempty"`
 }
 
 type chatChoice struct {
@@ -62,4 +64,6 @@ type textChoice struct {
 	Text         string        `json:"text"`
 	Logprobs     *textLogprobs `json:"logprobs"`
 	FinishReason string        `json:"finish_reason"`
+
+	PromptLogprobs promptScores `json:"prompt_logprobs,omitempty"`
 }

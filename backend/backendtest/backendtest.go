@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t testing.TB) backend.Engine, o Options) {
 		{"ChunkedPrefill", testChunkedPrefill},
 		{"MixedBatch", testMixedBatch},
 		{"LogitsWanted", testLogitsWanted},
+		{"Hidden", testHidden},
 		{"Speculation", testSpeculation},
 		{"Truncate", testTruncate},
 		{"Fork", testFork},

@@ -129,6 +129,15 @@ func (h *harness) run(spans ...backend.Span) []backend.Span {
 				h.t.Fatalf("a row of %d logits for a vocabulary of %d", len(row), h.vocab)
 			}
 		}
+		want = map[backend.LogitsWanted]int{backend.LastHidden: 1, backend.AllHidden: len(s.Tokens)}[s.Want]
+		if len(s.Hidden) != want {
+			h.t.Fatalf("a span of %d tokens that wants %d got %d hidden states", len(s.Tokens), s.Want, len(s.Hidden))
+		}
+		for _, row := range s.Hidden {
+			if len(row) != h.Model().Hidden {
+				h.t.Fatalf("a hidden state of %d elements in a model of %d", len(row), h.Model().Hidden)
+			}
+		}
 	}
 	return b.Spans
 }

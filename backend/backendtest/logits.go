@@ -28,7 +28,7 @@ func testDescription(t *testing.T, h *harness) {
 // testCapabilities: a flag for which the contract has no call to prove it must
 // not be set; those that rest on logits are proven by looking at some.
 func testCapabilities(t *testing.T, h *harness) {
-	if h.caps.Multimodal || h.caps.Embeddings {
+	if h.caps.Multimodal {
 		t.Errorf("flags that nothing can prove are set: %+v", h.caps)
 	}
 	id := h.reserve(8)

@@ -125,7 +125,7 @@ func (m *schedule) doRun(rt *rapid.T) {
 		if sp.Want == backend.LastLogits {
 			want = want[len(want)-1:]
 		}
-		if sp.Want != backend.NoLogits {
+		if sp.Want == backend.LastLogits || sp.Want == backend.AllLogits {
 			m.same(fmt.Sprintf("sequence %d", sp.Seq), sp.Logits, want)
 		}
 		s.len += len(sp.Tokens)
@@ -136,6 +136,10 @@ func (m *schedule) doRun(rt *rapid.T) {
 func (m *schedule) spans(rt *rapid.T) (spans []backend.Span) {
 	budget := m.MaxBatchTokens()
 	single := !m.caps.MixedBatch && rapid.Bool().Draw(rt, "decode")
+	wishes := backend.AllLogits
+	if m.caps.Embeddings {
+		wishes = backend.AllHidden
+	}
 	for _, id := range slices.Sorted(maps.Keys(m.live)) {
 		s := m.live[id]
 		most := min(s.room-s.len, budget)
@@ -152,7 +156,7 @@ func (m *schedule) spans(rt *rapid.T) (spans []backend.Span) {
 		}
 		budget -= n
 		spans = append(spans, backend.Span{Seq: id, Pos: s.len, Tokens: m.texts[s.text][s.len : s.len+n],
-			Want: backend.LogitsWanted(rapid.IntRange(0, 2).Draw(rt, "want"))})
+			Want: backend.LogitsWanted(rapid.IntRange(0, int(wishes)).Draw(rt, "want"))})
 	}
 	return spans
 }

@@ -65,7 +65,10 @@ func (s *step) splitAttention(group int) {
 	slices.SortStableFunc(s.tasks, func(a, b queryTask) int { return cmp.Compare(cost(b), cost(a)) })
 
 	shape := &s.e.kv.shape
-	idle := len(s.tasks)*shape.heads < 2*s.e.pool.threads // if no task were split
+	all := 0
+	for _, t := range s.tasks {
+		all += cost(t) * shape.heads
+	}
 	parts, pending := 0, 0
 	for i := range s.tasks {
 		t := &s.tasks[i]
@@ -73,7 +76,8 @@ func (s *step) splitAttention(group int) {
 		chunks := int(s.Positions[t.to-1])/simd.AttentionChunk + 1
 		size := simd.PartSize(shape.KVLayout, tokens*group)
 		total := parts + shape.heads*chunks*size
-		if chunks == 1 || tokens*group > simd.MaxChunkQueries || tokens > fewTokens && !(idle && total <= maxParts) {
+		long := 2*s.e.pool.threads*cost(*t) > all // another thread may be left waiting for this one
+		if chunks == 1 || tokens*group > simd.MaxChunkQueries || tokens > fewTokens && !(long && total <= maxParts) {
 			s.units = append(s.units, attendUnit{task: int32(i)})
 			continue
 		}

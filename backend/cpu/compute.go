@@ -218,6 +218,8 @@ func (s *step) computeRow(o *op, r int) {
 	case opCombine:
 		s.combine(s.row(o.dst, r), o, r)
 	case opGather:
+		copy(s.row(o.dst, r), s.row(o.a, int(s.Kept[r])))
+	case opGatherLogits:
 		copy(s.row(o.dst, r), s.row(o.a, int(s.Logits[r])))
 	}
 }

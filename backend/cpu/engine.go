@@ -164,7 +164,7 @@ func (e *Engine) Description() backend.Description { return e.description }
 func (e *Engine) Capabilities() backend.Capabilities {
 	stateless := e.kv.states.elements == 0
 	return backend.Capabilities{
-		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true,
+		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true, Embeddings: true,
 		KVPrefixCopy: true, KVTruncate: stateless, KVExport: stateless, MixedBatch: true,
 	}
 }
@@ -213,9 +213,7 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for i := range b.Spans {
-		b.Spans[i].Logits = b.Spans[i].Logits[:0]
-	}
+	clearResults(b)
 	if len(b.Spans) == 0 {
 		return nil
 	}
@@ -227,9 +225,7 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 		return nil
 	}
 	e.kv.Undo(&e.step.Rows)
-	for i := range b.Spans {
-		b.Spans[i].Logits = b.Spans[i].Logits[:0]
-	}
+	clearResults(b)
 	if errors.Is(err, backend.ErrEngineFailed) {
 		e.failed = err
 	}
@@ -237,7 +233,7 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 }
 
 // forward computes the step and, if all went well, makes the sequences longer
-// and hands out the logits.
+// and hands out what is wanted.
 func (e *Engine) forward(ctx context.Context, b *backend.Batch) (err error) {
 	// Weights that stayed in the file may fault, as in load.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -248,17 +244,28 @@ func (e *Engine) forward(ctx context.Context, b *backend.Batch) (err error) {
 	}()
 	s := &e.step
 	e.kv.Prepare(&s.Rows)
-	logits, err := s.write(e.model)
-	if err != nil {
+	if err := s.write(e.model); err != nil {
 		return fmt.Errorf("%w: %w", backend.ErrEngineFailed, err)
 	}
 	if err := s.compute(ctx, e.pool); err != nil {
 		return err
 	}
-	for i, row := range s.Logits {
-		sp := &b.Spans[s.Owner[row]]
-		sp.Logits = append(sp.Logits, s.row(logits, i))
+	for i, at := range s.Logits {
+		sp := &b.Spans[s.Owner[s.Kept[at]]]
+		sp.Logits = append(sp.Logits, s.row(s.logits, i))
+	}
+	for _, at := range s.Hidden {
+		sp := &b.Spans[s.Owner[s.Kept[at]]]
+		sp.Hidden = append(sp.Hidden, s.row(s.hidden, int(at)))
 	}
 	e.kv.Commit(&s.Rows)
 	return nil
+}
+
+// clearResults empties the rows that spans hold of an earlier batch.
+func clearResults(b *backend.Batch) {
+	for i := range b.Spans {
+		sp := &b.Spans[i]
+		sp.Logits, sp.Hidden = sp.Logits[:0], sp.Hidden[:0]
+	}
 }

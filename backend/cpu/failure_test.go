@@ -16,26 +16,25 @@ type broken struct {
 	forward func(ops nn.Ops) nn.Tensor
 }
 
-func (b broken) Forward(ops nn.Ops) nn.Tensor { return b.forward(ops) }
+func (b broken) Hidden(ops nn.Ops) nn.Tensor { return b.forward(ops) }
 
 // TestEngineFails: a panic, in the model or on any thread, and operations that
 // don't fit together are errors that wrap ErrEngineFailed, after which the
 // engine says so again, and can be closed.
 func TestEngineFails(t *testing.T) {
-	zero := nn.Weight{}
 	for name, c := range map[string]struct {
 		damage  func(e *Engine)
 		forward func(ops nn.Ops) nn.Tensor
 	}{
-		"a panic on the threads":    {damage: func(e *Engine) { e.kv.arena = e.kv.arena[:0:0] }},
-		"a panic in the model":      {forward: func(nn.Ops) nn.Tensor { panic("no such layer") }},
-		"no logits":                 {forward: func(nn.Ops) nn.Tensor { return nn.Tensor{} }},
-		"a foreign tensor":          {forward: func(ops nn.Ops) nn.Tensor { return nn.Tensor{Ref: 7, Rows: 1, Cols: 1, Stride: 1} }},
-		"logits of every row":       {forward: func(ops nn.Ops) nn.Tensor { return ops.Linear(ops.Embed(nn.Weight{Ref: 1}), nn.Weight{Ref: 1}, zero) }},
-		"a foreign weight":          {forward: func(ops nn.Ops) nn.Tensor { return ops.Embed(nn.Weight{Ref: 1000}) }},
-		"a vector as a matrix":      {forward: func(ops nn.Ops) nn.Tensor { return ops.Embed(nn.Weight{Ref: 2}) }},
-		"a sum of different widths": {forward: func(ops nn.Ops) nn.Tensor { x := ops.Embed(nn.Weight{Ref: 1}); return ops.Add(x, ops.Slice(x, 0, 3)) }},
-		"columns past the end":      {forward: func(ops nn.Ops) nn.Tensor { return ops.Slice(ops.Embed(nn.Weight{Ref: 1}), 0, 1000) }},
+		"a panic on the threads":     {damage: func(e *Engine) { e.kv.arena = e.kv.arena[:0:0] }},
+		"a panic in the model":       {forward: func(nn.Ops) nn.Tensor { panic("no such layer") }},
+		"no hidden states":           {forward: func(nn.Ops) nn.Tensor { return nn.Tensor{} }},
+		"a foreign tensor":           {forward: func(ops nn.Ops) nn.Tensor { return nn.Tensor{Ref: 7, Rows: 1, Cols: 1, Stride: 1} }},
+		"hidden states of every row": {forward: func(ops nn.Ops) nn.Tensor { return ops.Embed(nn.Weight{Ref: 1}) }},
+		"a foreign weight":           {forward: func(ops nn.Ops) nn.Tensor { return ops.Embed(nn.Weight{Ref: 1000}) }},
+		"a vector as a matrix":       {forward: func(ops nn.Ops) nn.Tensor { return ops.Embed(nn.Weight{Ref: 2}) }},
+		"a sum of different widths":  {forward: func(ops nn.Ops) nn.Tensor { x := ops.Embed(nn.Weight{Ref: 1}); return ops.Add(x, ops.Slice(x, 0, 3)) }},
+		"columns past the end":       {forward: func(ops nn.Ops) nn.Tensor { return ops.Slice(ops.Embed(nn.Weight{Ref: 1}), 0, 1000) }},
 		"attention of another shape": {forward: func(ops nn.Ops) nn.Tensor {
 			x := ops.Embed(nn.Weight{Ref: 1})
 			return ops.Attend(x, x, x, nn.Attention{Layer: 9, Heads: 1, KVHeads: 1, HeadDim: 32})

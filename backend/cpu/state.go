@@ -74,7 +74,7 @@ func (s *step) ShortConv(x nn.Tensor, c *nn.ShortConv) nn.Tensor {
 	if !ok {
 		return nn.Tensor{}
 	}
-	if s.set(a) != allRows || c.Width < 2 || !s.keeps(c.Layer, (c.Width-1)*a.cols, -1) {
+	if s.set(a) != allRows || c.Width < 2 || !s.e.config.KeepsConv(c.Layer, (c.Width-1)*a.cols) {
 		return s.fail("a convolution %+v of [%d, %d]", *c, a.rows, a.cols)
 	}
 	o := op{kind: opShortConv, a: a, conv: c, parts: (a.cols + convColumns - 1) / convColumns}
@@ -97,7 +97,7 @@ func (s *step) Scan(xbc, steps nn.Tensor, m *nn.SelectiveScan) nn.Tensor {
 		return nn.Tensor{}
 	}
 	inner := m.Heads * m.HeadDim
-	if s.set(a) != allRows || s.set(b) != allRows || a.cols != inner+2*m.State || b.cols != m.Heads || !s.keeps(m.Layer, -1, inner*m.State) {
+	if s.set(a) != allRows || s.set(b) != allRows || a.cols != inner+2*m.State || b.cols != m.Heads || !s.e.config.KeepsMatrix(m.Layer, inner*m.State) {
 		return s.fail("a scan %+v of [%d, %d] with [%d, %d] steps", *m, a.rows, a.cols, b.rows, b.cols)
 	}
 	o := op{kind: opScan, a: a, b: b, scan: m, parts: m.Heads}
@@ -114,18 +114,12 @@ func (s *step) DeltaRule(qkv, gates nn.Tensor, d *nn.DeltaRule) nn.Tensor {
 	}
 	width := d.Heads * d.Dim
 	if s.set(a) != allRows || s.set(b) != allRows || d.KeyHeads < 1 || d.Heads%d.KeyHeads != 0 ||
-		a.cols != 2*d.KeyHeads*d.KeyDim+width || b.cols != 2*d.Heads || !s.keeps(d.Layer, -1, width*d.KeyDim) {
+		a.cols != 2*d.KeyHeads*d.KeyDim+width || b.cols != 2*d.Heads || !s.e.config.KeepsMatrix(d.Layer, width*d.KeyDim) {
 		return s.fail("a delta rule %+v of [%d, %d] with [%d, %d] gates", *d, a.rows, a.cols, b.rows, b.cols)
 	}
 	o := op{kind: opDelta, a: a, b: b, delta: d, parts: d.Heads}
 	o.weight, o.second = s.weight(d.Decay, false, d.Heads), s.weight(d.StepBias, false, d.Heads)
 	return s.addState(o, width, width*d.KeyDim)
-}
-
-// keeps reports whether a layer's state has so many elements; negative: it doesn't matter.
-func (s *step) keeps(layer, conv, matrix int) bool {
-	states := s.e.config.States
-	return layer >= 0 && layer < len(states) && (conv < 0 || states[layer].Conv == conv) && (matrix < 0 || states[layer].Matrix == matrix)
 }
 
 // addState appends an op that goes through the rows of each span in order, in a phase of

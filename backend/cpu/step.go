@@ -14,7 +14,7 @@ import (
 // step is one run of a model over a batch, in three parts, all of whose memory
 // is reused from step to step:
 //
-//   - the model's Forward calls the operations of nn.Ops (ops.go), which only
+//   - the model calls the operations of nn.Ops (ops.go), which only
 //     write them down;
 //   - plan (plan.go) gives each intermediate result a place in one slab of
 //     memory, reused as soon as nobody needs what lies there;
@@ -38,7 +38,8 @@ type step struct {
 	ropes   []*ropeTable
 	err     error      // of an operation: the model asked for what can't be
 	written batchShape // of the batch that ops and phases are for; zero if they aren't complete
-	logits  view
+	hidden  view       // of the wanted rows
+	logits  view       // of the logitRows
 
 	slab []float32
 	ones []float32 // as long as the widest row that Activate and LayerNorm have seen
@@ -54,6 +55,7 @@ type rowSet uint8
 const (
 	allRows    rowSet = iota // every token of the batch
 	wantedRows               // those that Wanted kept
+	logitRows                // those of them whose logits are wanted
 )
 
 // buffer is an intermediate result. A phase is an index into step.phases.
@@ -90,6 +92,7 @@ const (
 	opRope                          // dst rotated by rope
 	opAppend                        // the layer's KV at the rows' positions = a (keys), b (values)
 	opGather                        // dst = the wanted rows of a
+	opGatherLogits                  // dst = those of the wanted rows in a whose logits are wanted
 	opLinear                        // dst = act·weightᵀ; a phase of its own
 	opAttend                        // dst = attention of a; a phase of its own
 	opChoose                        // routing = the experts that the rows of a choose
@@ -144,31 +147,66 @@ type ropeTable struct {
 	cos, sin []float32
 }
 
-// batchShape is all of a batch that its operations depend on: the numbers of its rows and
-// of those whose logits are wanted.
-type batchShape struct{ rows, wanted int }
+// batchShape is all of a batch that its operations depend on: the numbers of its rows, of
+// those of which something is wanted, and of those whose logits are.
+type batchShape struct{ rows, wanted, logits int }
 
 // write has the model write the step down and plans it, unless the last step was
-// alike. It returns where the logits will be.
-func (s *step) write(m model.Model) (view, error) {
-	now := batchShape{s.rows(allRows), s.rows(wantedRows)}
+// alike. The hidden states and the logits that are wanted outlive the step.
+func (s *step) write(m model.Model) error {
+	now := batchShape{s.rows(allRows), s.rows(wantedRows), s.rows(logitRows)}
 	if now == s.written {
 		s.rewind()
-		return s.logits, s.err
+		return s.err
 	}
 	s.written = batchShape{}
 	s.begin()
-	logits, ok := s.view(m.Forward(s))
+	hidden := m.Hidden(s)
+	var err error
+	if s.hidden, err = s.result("hidden states", hidden, wantedRows, s.e.config.Hidden); err != nil {
+		return err
+	}
+	set := wantedRows
+	if now.logits > 0 {
+		if now.logits < now.wanted {
+			hidden, set = s.forLogits(hidden), logitRows
+		}
+		logits := m.Logits(s, hidden)
+		if s.logits, err = s.result("logits", logits, set, s.e.config.Vocab); err != nil {
+			return err
+		}
+		s.buffers[s.logits.buffer].last = len(s.phases)
+	}
+	if now.logits < now.wanted {
+		s.buffers[s.hidden.buffer].last = len(s.phases)
+	}
+	s.plan()
+	s.written = now
+	return nil
+}
+
+// result checks what the model returned.
+func (s *step) result(what string, t nn.Tensor, set rowSet, cols int) (view, error) {
+	v, ok := s.view(t)
 	if !ok {
 		return view{}, s.err
 	}
-	if s.set(logits) != wantedRows || logits.cols != s.e.config.Vocab {
-		return view{}, fmt.Errorf("%w: it returned [%d, %d], expected logits [%d, %d]", errModel, logits.rows, logits.cols, now.wanted, s.e.config.Vocab)
+	if s.set(v) != set || v.cols != cols {
+		return view{}, fmt.Errorf("%w: it returned [%d, %d], expected %s [%d, %d]", errModel, v.rows, v.cols, what, s.rows(set), cols)
 	}
-	s.buffers[logits.buffer].last = len(s.phases) // the logits outlive the step
-	s.plan()
-	s.written, s.logits = now, logits
-	return logits, nil
+	return v, nil
+}
+
+// forLogits keeps the wanted rows whose logits are wanted.
+func (s *step) forLogits(hidden nn.Tensor) nn.Tensor {
+	a, ok := s.view(hidden)
+	if !ok {
+		return nn.Tensor{}
+	}
+	t := s.newTensor(logitRows, a.cols)
+	dst, _ := s.view(t)
+	s.addRows(op{kind: opGatherLogits, dst: dst, a: a}, logitRows)
+	return t
 }
 
 // begin forgets the last step.
@@ -211,7 +249,10 @@ func (s *step) fail(format string, args ...any) nn.Tensor {
 
 // rows is the number of rows of a set.
 func (s *step) rows(set rowSet) int {
-	if set == wantedRows {
+	switch set {
+	case wantedRows:
+		return len(s.Kept)
+	case logitRows:
 		return len(s.Logits)
 	}
 	return len(s.Tokens)

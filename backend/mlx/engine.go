@@ -44,6 +44,7 @@ type Engine struct {
 	step        step
 	drawn       lastDraw
 	rows        []float32 // of logits on the host
+	hidden      []float32 // rows of hidden states on the host
 	flights     []*flight // under way
 
 	mu     sync.Mutex // held by Start, Wait and Close
@@ -278,7 +279,7 @@ func (e *Engine) Description() backend.Description { return e.description }
 func (e *Engine) Capabilities() backend.Capabilities {
 	stateless := e.config.StateElements() == 0
 	return backend.Capabilities{
-		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true,
+		StructuredOutput: true, SpeculativeDecoding: stateless, Logprobs: true, Embeddings: true,
 		KVPrefixCopy: true, KVTruncate: stateless, KVExport: stateless, MixedBatch: true, DeviceSampling: true,
 	}
 }

@@ -5,7 +5,7 @@
 //
 // # How a step runs
 //
-// The model's Forward builds MLX's lazy graph (ops.go). Norms of single heads
+// The model builds MLX's lazy graph (ops.go). Norms of single heads
 // and rotary positions are only noted at first (value.go): where a GPU has a
 // kernel of ours for what surrounds attention (cuda.go), it takes them all at
 // once; elsewhere MLX's own operations do it (attend.go). Tokens are drawn on the

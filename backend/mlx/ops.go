@@ -251,11 +251,11 @@ func (s *step) Wanted(x nn.Tensor) nn.Tensor {
 	if s.values[x.Ref-1].set != allRows {
 		return x
 	}
-	switch n := len(s.Logits); {
+	switch n := len(s.Kept); {
 	case n == 0:
 		a = s.g.Slice(a, []int{0, 0}, []int{1, x.Cols})
 	case n < len(s.Tokens): // else all rows are wanted, in order
-		a = s.g.Take(a, s.g.FromInt32s(s.Logits, n), 0)
+		a = s.g.Take(a, s.g.FromInt32s(s.Kept, n), 0)
 	}
 	return s.computed(wantedRows, a, x.Cols)
 }

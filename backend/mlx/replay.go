@@ -67,7 +67,7 @@ func (s *step) record(g *mlx.Scope, in []mlx.Array, r *recorded) []mlx.Array {
 		s.values = values
 	}()
 	s.g, s.tokens, s.meta, s.recording = g, in[0], in[1], true
-	logits, err := s.e.forward()
+	_, logits, err := s.e.forward()
 	if err != nil {
 		r.failed = err
 		return nil

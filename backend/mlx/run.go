@@ -20,6 +20,8 @@ type flight struct {
 	results *mlx.Scope
 	logits  mlx.Array // [rows, vocab] float32, of the spans that want them
 	rows    []int32   // the span of each of those rows
+	hidden  mlx.Array // [rows, width] float32, of the spans that want hidden states
+	states  []int32   // the span of each of those rows
 	drawn   drawn
 	draws   []*backend.Draw
 	spans   []int32 // the span of each draw
@@ -43,7 +45,7 @@ func (e *Engine) Run(ctx context.Context, b *backend.Batch) error {
 	}
 	if err := f.Wait(ctx); err != nil {
 		for i := range b.Spans {
-			b.Spans[i].Logits = b.Spans[i].Logits[:0]
+			b.Spans[i].Logits, b.Spans[i].Hidden = b.Spans[i].Logits[:0], b.Spans[i].Hidden[:0]
 			if s, gone := e.kv.Sequence(b.Spans[i].Seq); gone == nil {
 				e.kv.Shorten(s, b.Spans[i].Pos)
 			}
@@ -68,7 +70,7 @@ func (e *Engine) launch(ctx context.Context, b *backend.Batch, ahead bool) (*fli
 	}
 	for i := range b.Spans {
 		sp := &b.Spans[i]
-		sp.Logits, sp.Choice, sp.Err = sp.Logits[:0], sample.Choice{}, nil
+		sp.Logits, sp.Hidden, sp.Choice, sp.Err = sp.Logits[:0], sp.Hidden[:0], sample.Choice{}, nil
 	}
 	f := &flight{e: e, batch: b, ahead: ahead}
 	if len(b.Spans) == 0 {
@@ -127,19 +129,20 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 		return err
 	}
 	logits, replayed, err := s.replay()
+	var hidden mlx.Array
 	if !replayed {
-		logits, err = e.forward()
+		hidden, logits, err = e.forward()
 		e.pure = e.fused != nil && !s.generic
 	}
 	if err != nil {
 		return err
 	}
-	out, err := f.collect(s, logits)
+	out, err := f.collect(s, hidden, logits)
 	if err != nil {
 		return err
 	}
 	if len(out) == 0 && !s.appended.IsZero() {
-		// Nobody wants logits: what counts is that the KV is written, in the last
+		// Nobody wants anything: what counts is that the KV is written, in the last
 		// layer after all others.
 		out = append(out, f.results.Own(s.g.Keep(s.appended)))
 	}
@@ -157,27 +160,43 @@ func (e *Engine) dispatch(ctx context.Context, f *flight) (err error) {
 	return nil
 }
 
-// forward runs the model and checks what it returned.
-func (e *Engine) forward() (mlx.Array, error) {
+// forward runs the model and checks what it returned: hidden states of the wanted rows,
+// if anybody wants some, and logits.
+func (e *Engine) forward() (hidden, logits mlx.Array, err error) {
 	s := &e.step
-	t := e.model.Forward(s)
-	logits, _ := s.array(t)
-	err := s.failure()
-	switch {
-	case err == nil && (s.values[t.Ref-1].set != wantedRows || t.Cols != e.config.Vocab):
-		err = fmt.Errorf("%w: it returned [%d, %d], expected logits [%d, %d]", errModel, t.Rows, t.Cols, len(s.Logits), e.config.Vocab)
-	case err == nil || s.ctx.Err() != nil && errors.Is(err, s.ctx.Err()):
-		return logits, err
+	h := e.model.Hidden(s)
+	set := wantedRows
+	if len(s.Logits) < len(s.Kept) {
+		hidden = s.result("hidden states", h, wantedRows, e.config.Hidden)
+		if len(s.Logits) > 0 && s.err == nil {
+			set = logitRows
+			h = s.computed(set, s.g.Take(hidden, s.g.FromInt32s(s.Logits, len(s.Logits)), 0), h.Cols)
+		}
 	}
-	return logits, fmt.Errorf("%w: %w", backend.ErrEngineFailed, err)
+	if len(s.Logits) > 0 || len(s.Kept) == 0 {
+		logits = s.result("logits", e.model.Logits(s, h), set, e.config.Vocab)
+	}
+	if err = s.failure(); err == nil || s.ctx.Err() != nil && errors.Is(err, s.ctx.Err()) {
+		return hidden, logits, err
+	}
+	return hidden, logits, fmt.Errorf("%w: %w", backend.ErrEngineFailed, err)
+}
+
+// result is the elements of what the model returned.
+func (s *step) result(what string, t nn.Tensor, set rowSet, cols int) mlx.Array {
+	a, ok := s.array(t)
+	if ok && (s.values[t.Ref-1].set != set || t.Cols != cols) {
+		s.fail("it returned [%d, %d], expected %s [%d, %d]", t.Rows, t.Cols, what, s.rows(set), cols)
+	}
+	return a
 }
 
 // collect adds what the batch wants to know to the graph: drawn tokens, and rows
-// of logits.
-func (f *flight) collect(s *step, logits mlx.Array) (out []mlx.Array, err error) {
+// of logits and of hidden states.
+func (f *flight) collect(s *step, hidden, logits mlx.Array) (out []mlx.Array, err error) {
 	var drawRows, hostRows []int32
-	for i, row := range s.Logits {
-		span := s.Owner[row]
+	for i, at := range s.Logits {
+		span := s.Owner[s.Kept[at]]
 		if d := s.spans[span].Draw; d != nil && f.ahead {
 			f.draws, f.spans = append(f.draws, d), append(f.spans, span)
 			drawRows = append(drawRows, int32(i))
@@ -208,6 +227,13 @@ func (f *flight) collect(s *step, logits mlx.Array) (out []mlx.Array, err error)
 	if len(hostRows) > 0 {
 		f.logits = f.results.AsType(pick(hostRows), mlx.Float32)
 		out = append(out, f.logits)
+	}
+	if n := len(s.Hidden); n > 0 {
+		for _, at := range s.Hidden {
+			f.states = append(f.states, s.Owner[s.Kept[at]])
+		}
+		f.hidden = f.results.AsType(s.g.Take(hidden, s.g.FromInt32s(s.Hidden, n), 0), mlx.Float32)
+		out = append(out, f.hidden)
 	}
 	if err := f.results.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrEngineFailed, err)
@@ -269,14 +295,23 @@ func (f *flight) read() error {
 			f.batch.Spans[span].Choice, f.batch.Spans[span].Err = choices[i], errs[i]
 		}
 	}
+	// If a fetch fails, there are no rows, and the scope has the error.
 	if len(f.rows) > 0 {
 		e.rows = f.results.AppendFloat32s(e.rows[:0], f.logits)
-		for i, span := range f.rows {
-			if (i+1)*e.config.Vocab > len(e.rows) {
-				break // the scope has the error
-			}
-			sp := &f.batch.Spans[span]
-			sp.Logits = append(sp.Logits, e.rows[i*e.config.Vocab:(i+1)*e.config.Vocab])
+		i := 0
+		for row := range slices.Chunk(e.rows, e.config.Vocab) {
+			sp := &f.batch.Spans[f.rows[i]]
+			sp.Logits = append(sp.Logits, row)
+			i++
+		}
+	}
+	if len(f.states) > 0 {
+		e.hidden = f.results.AppendFloat32s(e.hidden[:0], f.hidden)
+		i := 0
+		for row := range slices.Chunk(e.hidden, e.config.Hidden) {
+			sp := &f.batch.Spans[f.states[i]]
+			sp.Hidden = append(sp.Hidden, row)
+			i++
 		}
 	}
 	if err := f.results.Err(); err != nil {

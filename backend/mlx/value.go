@@ -13,6 +13,7 @@ type rowSet uint8
 const (
 	allRows    rowSet = iota // every token of the batch
 	wantedRows               // those that Wanted kept
+	logitRows                // those of them whose logits are wanted
 )
 
 // value is a result of the step, [rows of its set, cols]. What a kernel of ours may
@@ -46,9 +47,12 @@ func (s *step) put(v value) nn.Tensor {
 
 // rows is the number of rows of a set.
 func (s *step) rows(set rowSet) int {
-	if set == wantedRows {
+	switch set {
+	case wantedRows:
 		// One stands in for none: MLX's products need a row. It is never computed.
-		return max(len(s.Logits), 1)
+		return max(len(s.Kept), 1)
+	case logitRows:
+		return len(s.Logits)
 	}
 	return len(s.Tokens)
 }

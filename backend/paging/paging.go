@@ -401,7 +401,9 @@ type Rows struct {
 	Tokens    []int32
 	Positions []int32
 	Owner     []int32 // the index of each row's span
-	Logits    []int32 // the rows whose logits are wanted
+	Kept      []int32 // the rows that nn.Ops.Wanted keeps: something is wanted of them
+	Logits    []int32 // those of Kept whose logits are, by their places in it
+	Hidden    []int32 // those whose hidden states are, likewise
 	Seqs      []*Sequence
 	First     []int // of each span's rows; and, last, the number of rows
 }
@@ -418,7 +420,7 @@ func (t *Table) Lay(r *Rows, b *backend.Batch, l Limits) error {
 	if t.closed {
 		return ErrClosed
 	}
-	*r = Rows{Tokens: r.Tokens[:0], Positions: r.Positions[:0], Owner: r.Owner[:0], Logits: r.Logits[:0], Seqs: r.Seqs[:0], First: r.First[:0]}
+	*r = Rows{Tokens: r.Tokens[:0], Positions: r.Positions[:0], Owner: r.Owner[:0], Kept: r.Kept[:0], Logits: r.Logits[:0], Hidden: r.Hidden[:0], Seqs: r.Seqs[:0], First: r.First[:0]}
 	if n := b.Tokens(); n > l.MaxBatch {
 		return fmt.Errorf("%d tokens, more than %d", n, l.MaxBatch)
 	}
@@ -447,7 +449,7 @@ func (r *Rows) add(sp *backend.Span, owner int32, seq *Sequence, l Limits) error
 		return fmt.Errorf("position %d, expected %d", sp.Pos, seq.Len)
 	case end > seq.Room:
 		return fmt.Errorf("%d positions, but room for %d", end, seq.Room)
-	case sp.Want > backend.AllLogits:
+	case sp.Want > backend.AllHidden:
 		return fmt.Errorf("unknown wish %d for logits", sp.Want)
 	case sp.Draw != nil && sp.Want != backend.LastLogits:
 		return errors.New("a token is to be drawn, but the last logits aren't wanted")
@@ -458,8 +460,15 @@ func (r *Rows) add(sp *backend.Span, owner int32, seq *Sequence, l Limits) error
 		if !drawn && (token < 0 || int(token) >= l.Vocab) {
 			return fmt.Errorf("token %d at position %d is not in the vocabulary of %d", token, sp.Pos+j, l.Vocab)
 		}
-		if sp.Want == backend.AllLogits || sp.Want == backend.LastLogits && j == len(sp.Tokens)-1 {
-			r.Logits = append(r.Logits, int32(len(r.Tokens)))
+		last, at := j == len(sp.Tokens)-1, int32(len(r.Kept))
+		switch want := sp.Want; {
+		case want == backend.AllLogits, want == backend.LastLogits && last:
+			r.Logits = append(r.Logits, at)
+		case want == backend.AllHidden, want == backend.LastHidden && last:
+			r.Hidden = append(r.Hidden, at)
+		}
+		if len(r.Logits)+len(r.Hidden) > len(r.Kept) {
+			r.Kept = append(r.Kept, int32(len(r.Tokens)))
 		}
 		r.Tokens = append(r.Tokens, token)
 		r.Positions = append(r.Positions, int32(sp.Pos+j))

@@ -127,7 +127,7 @@ func TestLay(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, expected %q", tt.name, err, tt.want)
 		}
-		if err == nil && (len(r.Logits) != 1 || int(r.Logits[0]) != len(r.Tokens)-1 || r.Positions[0] != 4 || !slices.Equal(r.First, []int{0, len(r.Tokens)})) {
+		if err == nil && (!slices.Equal(r.Kept, []int32{int32(len(r.Tokens) - 1)}) || !slices.Equal(r.Logits, []int32{0}) || len(r.Hidden) != 0 || r.Positions[0] != 4 || !slices.Equal(r.First, []int{0, len(r.Tokens)})) {
 			t.Errorf("%s: %+v", tt.name, r)
 		}
 	}

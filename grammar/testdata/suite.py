@@ -9,8 +9,8 @@ Each entry: [file, description, schema, [[instance, valid], ...]].
 """
 import json, pathlib, sys
 
-FORMATS = "date time date-time duration ipv4 ipv6 uuid email hostname uri json-pointer".split()
-OPTIONAL = ["ecmascript-regex", "bignum", "non-bmp-regex", "float-overflow"]
+FORMATS = "date time date-time duration ipv4 ipv6 uuid email hostname uri json-pointer idn-email idn-hostname iri iri-reference regex relative-json-pointer uri-reference uri-template".split()
+OPTIONAL = ["ecmascript-regex", "bignum", "non-bmp-regex", "float-overflow", "dependencies-compatibility"]
 
 root = pathlib.Path(sys.argv[1]) / "tests" / "draft2020-12"
 files = sorted(root.glob("*.json"))

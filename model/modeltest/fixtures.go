@@ -80,22 +80,43 @@ func Reference(t testing.TB, name string) (tokens []int32, logits [][]float32) {
 	if err := json.Unmarshal(text, &about); err != nil {
 		t.Fatalf("%s.json: %v", stem, err)
 	}
-	raw, err := os.ReadFile(stem + ".f32")
+	logits = readRows(t, stem+".f32", len(about.Tokens))
+	if len(logits[0]) != about.Vocab {
+		t.Fatalf("%s.f32: rows of %d logits for a vocabulary of %d", stem, len(logits[0]), about.Vocab)
+	}
+	return about.Tokens, logits
+}
+
+// Hidden are the hidden states after the last norm that transformers computes in float32
+// for the tokens of Reference; nil for a model for which they aren't known.
+func Hidden(t testing.TB, name string) [][]float32 {
+	t.Helper()
+	path := strings.TrimSuffix(Path(t, name), ".gguf") + ".hidden.f32"
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	tokens, _ := Reference(t, name)
+	return readRows(t, path, len(tokens))
+}
+
+// readRows reads a file of so many equal rows of little-endian float32.
+func readRows(t testing.TB, path string, n int) [][]float32 {
+	t.Helper()
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(raw) != 4*len(about.Tokens)*about.Vocab {
-		t.Fatalf("%s.f32: %d bytes of logits for %d tokens", stem, len(raw), len(about.Tokens))
+	if n == 0 || len(raw) == 0 || len(raw)%(4*n) != 0 {
+		t.Fatalf("%s: %d bytes for %d tokens", path, len(raw), n)
 	}
-	for range about.Tokens {
-		row := make([]float32, about.Vocab)
-		for i := range row {
-			row[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw))
-			raw = raw[4:]
+	rows := make([][]float32, n)
+	for i := range rows {
+		rows[i] = make([]float32, len(raw)/4/n)
+		for j := range rows[i] {
+			rows[i][j] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*(i*len(rows[i])+j):]))
 		}
-		logits = append(logits, row)
 	}
-	return about.Tokens, logits
+	return rows
 }
 
 // fixtures is model/testdata, found from the folder that a test runs in.

@@ -93,7 +93,6 @@ func (m *Model) Seconds() float64 { return m.seconds }
 // Draft makes guesses, one for each draw of each job, in as many rounds as the longest
 // needs. An error leaves the followers as they were.
 func (m *Model) Draft(ctx context.Context, jobs []Job) error {
-	begun, rounds := time.Now(), 0
 	most := 0
 	for i := range jobs {
 		j := &jobs[i]
@@ -104,14 +103,13 @@ func (m *Model) Draft(ctx context.Context, jobs []Job) error {
 		most = max(most, len(j.Draws))
 	}
 	each := max(1, min(catchUp, m.engine.MaxBatchTokens()/max(1, len(jobs))))
-	behind := false
 	for round := range most {
+		begun := time.Now()
 		m.batch.Spans, m.draws = m.batch.Spans[:0], m.draws[:0]
 		var of []*Job
 		for i := range jobs {
 			if span, ok := jobs[i].span(round, each); ok {
 				m.batch.Spans, of = append(m.batch.Spans, span), append(of, &jobs[i])
-				behind = behind || span.Want == backend.NoLogits
 			}
 		}
 		if len(of) == 0 {
@@ -120,13 +118,13 @@ func (m *Model) Draft(ctx context.Context, jobs []Job) error {
 		if err := m.run(ctx, of, round); err != nil {
 			return err
 		}
-		rounds++
-	}
-	if rounds > 0 && !behind {
-		if took := time.Since(begun).Seconds() / float64(rounds); m.seconds == 0 {
+		if m.batch.Tokens() > 2*len(of) {
+			continue // it had to catch up, which comes once
+		}
+		if took := time.Since(begun).Seconds(); m.seconds == 0 {
 			m.seconds = took
 		} else {
-			m.seconds += (took - m.seconds) / 4
+			m.seconds += (took - m.seconds) / 8
 		}
 	}
 	return nil

@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
-"""llama.cpp's library as a peer to measure and check against, through ctypes.
+"""llama.cpp's library as a peer to check against, through ctypes.
 
-    llamacpp.py bench  LIB_DIR MODEL.gguf [--threads 2] [--prompt 512] [--generate 128] [--repeat 5]
     llamacpp.py logits LIB_DIR MODEL.gguf IDS.json OUT.f32 [--threads 2]
     llamacpp.py tokens LIB_DIR MODEL.gguf TEXT.txt OUT.json
     llamacpp.py greedy LIB_DIR MODEL.gguf TOKENS IDS.json OUT.json
 
 LIB_DIR holds libllama and its libggml-cpu-* variants, of which ggml itself picks
 the best for this CPU; npm's @node-llama-cpp/linux-x64 carries a prebuilt set
-(node_modules/@node-llama-cpp/linux-x64/bins/linux-x64). bench prints one JSON
-line of medians in tokens/s; logits writes [tokens, vocab] float32; tokens writes the
+(node_modules/@node-llama-cpp/linux-x64/bins/linux-x64). logits writes [tokens, vocab] float32; tokens writes the
 ids of a text; greedy continues each of several lists of ids by TOKENS likeliest ones.
 """
-import argparse, ctypes as C, glob, json, os, statistics, time
+import argparse, ctypes as C, glob, json, os
 
 
 class Blob(C.Structure):
@@ -86,31 +84,6 @@ class Llama:
         self.lib.llama_memory_clear(self.lib.llama_get_memory(self.ctx), True)
 
 
-def bench(a):
-    m = Llama(a.lib_dir, a.model, a.threads, sequences=a.sequences)
-    ids = [(7919 * i + 13) % m.vocab for i in range(max(a.prompt, a.generate, 64))]
-    prompt, generate, batched = [], [], []
-    for run in range(a.repeat + 1):  # the first is a warm-up
-        m.clear()
-        t = time.perf_counter()
-        m.decode([(ids[i], i, 0, i == a.prompt - 1) for i in range(a.prompt)])
-        prompt.append(a.prompt / (time.perf_counter() - t))
-        m.clear()
-        t = time.perf_counter()
-        for i in range(a.generate):
-            m.decode([(ids[i], i, 0, True)])
-        generate.append(a.generate / (time.perf_counter() - t))
-        if a.sequences > 1:
-            m.clear()
-            t = time.perf_counter()
-            for i in range(32):
-                m.decode([(ids[i + s], i, s, True) for s in range(a.sequences)])
-            batched.append(32 * a.sequences / (time.perf_counter() - t))
-    med = lambda xs: round(statistics.median(xs[1:]), 1) if xs else None
-    print(json.dumps({"prompt": med(prompt), "generate": med(generate), "batched": med(batched), "threads": a.threads,
-                      "system": m.lib.llama_print_system_info().decode()}))
-
-
 def logits(a):
     import numpy as np
     m = Llama(a.lib_dir, a.model, a.threads)
@@ -150,22 +123,16 @@ def greedy(a):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(required=True)
-    b = sub.add_parser("bench")
-    b.set_defaults(run=bench)
     l = sub.add_parser("logits")
     l.set_defaults(run=logits)
     t = sub.add_parser("tokens")
     t.set_defaults(run=tokens)
     g = sub.add_parser("greedy")
     g.set_defaults(run=greedy)
-    for q in (b, l, t, g):
+    for q in (l, t, g):
         q.add_argument("lib_dir")
         q.add_argument("model")
         q.add_argument("--threads", type=int, default=2)
-    b.add_argument("--prompt", type=int, default=512)
-    b.add_argument("--generate", type=int, default=128)
-    b.add_argument("--repeat", type=int, default=5)
-    b.add_argument("--sequences", type=int, default=1)
     l.add_argument("ids")
     t.add_argument("text")
     g.add_argument("count", type=int)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/inferflux/inferflux/api/openai"
@@ -33,6 +34,10 @@ func main() {
 
 func write(w io.Writer) {
 	for line := range strings.Lines(page) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "%% fields "); ok {
+			fieldsOf(w, path)
+			continue
+		}
 		switch strings.TrimSpace(line) {
 		case "%% honoured chat":
 			honoured(w, func(f openai.Field) bool { return f.Chat })
@@ -49,11 +54,21 @@ func write(w io.Writer) {
 }
 
 func honoured(w io.Writer, in func(openai.Field) bool) {
-	_, _ = io.WriteString(w, "| field | type | range | default | what it does |\n|---|---|---|---|---|\n")
-	for _, f := range openai.Fields() {
-		if f.Treatment == openai.Honoured && in(f) {
-			_, _ = fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, f.Range, f.Default, f.Behaviour)
+	table(w, slices.DeleteFunc(openai.Fields(), func(f openai.Field) bool { return f.Treatment != openai.Honoured || !in(f) }))
+}
+
+func fieldsOf(w io.Writer, path string) {
+	for _, e := range openai.Endpoints() {
+		if e.Path == path {
+			table(w, e.Fields)
 		}
+	}
+}
+
+func table(w io.Writer, fields []openai.Field) {
+	_, _ = io.WriteString(w, "| field | type | range | default | what it does |\n|---|---|---|---|---|\n")
+	for _, f := range fields {
+		_, _ = fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, f.Range, f.Default, f.Behaviour)
 	}
 }
 

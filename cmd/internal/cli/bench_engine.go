@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/inferflux/inferflux/backend/host"
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/cmd/internal/bench"
+	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/registry"
 	"github.com/inferflux/inferflux/simd/roofline"
 )
@@ -102,7 +104,7 @@ func (a *app) benchEngine(ctx context.Context, m registry.Model, o benchOptions,
 		r := row
 		r.Name, r.Test = t.String(), t
 		if choice.Backend == "cpu" && t.Prompt == 0 && t.Parallel == 1 && t.Depth == 0 {
-			r.Memory = &memoryUse{Weights: weightsOfToken(c), Before: o.bandwidth(c.Size())}
+			r.Memory = &memoryUse{Weights: weightsOfToken(c, shape), Before: o.bandwidth(c.Size())}
 		}
 		series, err := bench.Measure(ctx, t, o.repetition, func(round int) { note("%s %d/%d", t, round, o.repetition) }, runners...)
 		if err != nil {
@@ -159,13 +161,22 @@ func probeBytes(n int) int {
 	return n
 }
 
+// expertTensor is what the matrices of routed experts are called: of all of a layer together
+// or each on its own, in any kind of checkpoint.
+var expertTensor = regexp.MustCompile(`_exps\.|\.experts\.|\.switch_mlp\.`)
+
 // weightsOfToken is how many bytes of weights a token needs: all but the embedding's,
-// of which it is one row, unless that is the output matrix too.
-func weightsOfToken(c checkpoint.Checkpoint) int64 {
+// of which it is one row, unless that is the output matrix too, and but those of the experts
+// that it doesn't use.
+func weightsOfToken(c checkpoint.Checkpoint, shape model.Config) int64 {
 	var all, embedding int64
 	output := false
 	for _, t := range c.Tensors() {
-		all += t.Bytes
+		size := t.Bytes
+		if shape.Experts > 0 && expertTensor.MatchString(t.Name) {
+			size = size * int64(shape.ExpertsUsed) / int64(shape.Experts)
+		}
+		all += size
 		switch t.Name {
 		case "token_embd.weight", "model.embed_tokens.weight":
 			embedding = t.Bytes
