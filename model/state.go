@@ -35,6 +35,16 @@ func (c Config) StateElements() int {
 	return n
 }
 
+// KeepsConv reports whether a layer keeps so many elements of a convolution's inputs.
+func (c Config) KeepsConv(layer, elements int) bool {
+	return layer >= 0 && layer < len(c.States) && c.States[layer].Conv == elements
+}
+
+// KeepsMatrix reports whether a layer keeps so many elements of a recurrence.
+func (c Config) KeepsMatrix(layer, elements int) bool {
+	return layer >= 0 && layer < len(c.States) && c.States[layer].Matrix == elements
+}
+
 // readKVHeads reads the heads of keys and values. A GGUF file of a hybrid lists them by
 // layer, 0 for those that don't attend.
 func readKVHeads(p *Params, heads int) int {

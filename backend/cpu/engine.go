@@ -86,6 +86,7 @@ func load(ctx context.Context, c checkpoint.Checkpoint, o backend.LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
+	slots.Warm = true
 	if pages, e.context, err = paging.Size(cfg, shape.bytesPerToken(), memory, o); err != nil {
 		return nil, err
 	}

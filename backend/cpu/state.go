@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"github.com/inferflux/inferflux/backend/paging"
 	"github.com/inferflux/inferflux/model"
 	"github.com/inferflux/inferflux/nn"
 	"github.com/inferflux/inferflux/simd"
@@ -73,7 +74,7 @@ func (s *step) ShortConv(x nn.Tensor, c *nn.ShortConv) nn.Tensor {
 	if !ok {
 		return nn.Tensor{}
 	}
-	if s.set(a) != allRows || c.Width < 2 || !s.keeps(c.Layer, (c.Width-1)*a.cols, -1) {
+	if s.set(a) != allRows || c.Width < 2 || !s.e.config.KeepsConv(c.Layer, (c.Width-1)*a.cols) {
 		return s.fail("a convolution %+v of [%d, %d]", *c, a.rows, a.cols)
 	}
 	o := op{kind: opShortConv, a: a, conv: c, parts: (a.cols + convColumns - 1) / convColumns}
@@ -96,7 +97,7 @@ func (s *step) Scan(xbc, steps nn.Tensor, m *nn.SelectiveScan) nn.Tensor {
 		return nn.Tensor{}
 	}
 	inner := m.Heads * m.HeadDim
-	if s.set(a) != allRows || s.set(b) != allRows || a.cols != inner+2*m.State || b.cols != m.Heads || !s.keeps(m.Layer, -1, inner*m.State) {
+	if s.set(a) != allRows || s.set(b) != allRows || a.cols != inner+2*m.State || b.cols != m.Heads || !s.e.config.KeepsMatrix(m.Layer, inner*m.State) {
 		return s.fail("a scan %+v of [%d, %d] with [%d, %d] steps", *m, a.rows, a.cols, b.rows, b.cols)
 	}
 	o := op{kind: opScan, a: a, b: b, scan: m, parts: m.Heads}
@@ -113,18 +114,12 @@ func (s *step) DeltaRule(qkv, gates nn.Tensor, d *nn.DeltaRule) nn.Tensor {
 	}
 	width := d.Heads * d.Dim
 	if s.set(a) != allRows || s.set(b) != allRows || d.KeyHeads < 1 || d.Heads%d.KeyHeads != 0 ||
-		a.cols != 2*d.KeyHeads*d.KeyDim+width || b.cols != 2*d.Heads || !s.keeps(d.Layer, -1, width*d.KeyDim) {
+		a.cols != 2*d.KeyHeads*d.KeyDim+width || b.cols != 2*d.Heads || !s.e.config.KeepsMatrix(d.Layer, width*d.KeyDim) {
 		return s.fail("a delta rule %+v of [%d, %d] with [%d, %d] gates", *d, a.rows, a.cols, b.rows, b.cols)
 	}
 	o := op{kind: opDelta, a: a, b: b, delta: d, parts: d.Heads}
 	o.weight, o.second = s.weight(d.Decay, false, d.Heads), s.weight(d.StepBias, false, d.Heads)
 	return s.addState(o, width, width*d.KeyDim)
-}
-
-// keeps reports whether a layer's state has so many elements; negative: it doesn't matter.
-func (s *step) keeps(layer, conv, matrix int) bool {
-	states := s.e.config.States
-	return layer >= 0 && layer < len(states) && (conv < 0 || states[layer].Conv == conv) && (matrix < 0 || states[layer].Matrix == matrix)
 }
 
 // addState appends an op that goes through the rows of each span in order, in a phase of
@@ -147,11 +142,8 @@ func (s *step) carry(o *op, unit int, l *lane) {
 	span, at := unit/o.parts, unit%o.parts
 	kv, seq := s.e.kv, s.Seqs[unit/o.parts]
 	r := carried{
-		from: s.First[span], to: s.First[span+1], part: at,
-		old: kv.slot(seq.State()), next: kv.slot(seq.Next()), mark: kv.slot(seq.Mark().Slot), marked: -1,
-	}
-	if r.mark != nil {
-		r.marked = r.from + seq.Mark().Len - seq.Len
+		from: s.First[span], to: s.First[span+1], part: at, seq: seq, kv: kv,
+		old: kv.slot(seq.State()), next: kv.slot(seq.Next()),
 	}
 	switch o.kind {
 	case opShortConv:
@@ -163,24 +155,52 @@ func (s *step) carry(o *op, unit int, l *lane) {
 	}
 }
 
-// carried is what a unit goes through: rows from to to, and the states before them, after
-// them, and before row marked.
+// carried is what a unit goes through: rows from to to of a sequence, and the states before
+// and after them.
 type carried struct {
-	from, to, part  int
-	old, next, mark []float32
-	marked          int
+	from, to, part int
+	old, next      []float32
+	seq            *paging.Sequence
+	kv             *cache
 }
 
-// state is n elements of the next state, with what they were before. They end up as they
-// are after the last row.
-func (r *carried) state(at, n int) []float32 {
-	next := part(r.next, at, n)
-	if r.old == nil {
-		clear(next)
-	} else {
-		copy(next, part(r.old, at, n))
+// marks are the states that are to be kept on the way, by the row that comes after.
+func (r *carried) marks(yield func(row int, slot []float32) bool) {
+	for _, m := range r.seq.Marks() {
+		if !yield(r.from+m.Len-r.seq.Len, r.kv.slot(m.Slot)) {
+			return
+		}
 	}
-	return next
+}
+
+// recurrence is n elements of the state from one on, of a matrix: as they were before the span, and
+// next, which end up as they are after it.
+type recurrence struct {
+	r         *carried
+	at, n     int
+	old, next []float32
+	marks     []paging.State // that are still to come
+}
+
+func (r *carried) recurrence(at, n int) recurrence {
+	return recurrence{r, at, n, part(r.old, at, n), part(r.next, at, n), r.seq.Marks()}
+}
+
+// decay makes next what it is before a row: what it was after the one before, times a factor.
+func (m *recurrence) decay(row int, keep float32) {
+	r := m.r
+	if len(m.marks) > 0 && row == r.from+m.marks[0].Len-r.seq.Len {
+		copy(part(r.kv.slot(m.marks[0].Slot), m.at, m.n), m.next)
+		m.marks = m.marks[1:]
+	}
+	switch {
+	case row > r.from:
+		simd.Scale(m.next, m.next, keep)
+	case m.old != nil:
+		simd.Scale(m.next, m.old, keep)
+	default:
+		clear(m.next)
+	}
 }
 
 // shortConv computes a range of columns.
@@ -217,43 +237,37 @@ func (s *step) shortConv(o *op, r *carried) {
 			}
 		}
 	}
-	for _, end := range []struct {
-		state []float32
-		row   int
-	}{{r.mark, r.marked}, {r.next, r.to}} {
+	keep := func(row int, state []float32) {
 		for i := range before {
-			if end.state == nil {
-				break
-			}
-			dst := part(end.state, at, before*cols)[i*cols+from : i*cols+to]
-			if x := input(end.row - before + i); x == nil {
+			dst := part(state, at, before*cols)[i*cols+from : i*cols+to]
+			if x := input(row - before + i); x == nil {
 				clear(dst)
 			} else {
 				copy(dst, x)
 			}
 		}
 	}
+	for row, state := range r.marks {
+		keep(row, state)
+	}
+	keep(r.to, r.next)
 }
 
 // scan computes one head.
 func (s *step) scan(o *op, r *carried) {
 	m, h := o.scan, r.part
-	at, n := s.e.kv.states.matrix[m.Layer]+h*m.HeadDim*m.State, m.HeadDim*m.State
-	state := r.state(at, n)
+	n := m.HeadDim * m.State
+	state := r.recurrence(s.e.kv.states.matrix[m.Layer]+h*n, n)
 	inner := m.Heads * m.HeadDim
 	decay, bias, skip := o.weight.vector[h], o.second.vector[h], o.third.vector[h]
 	for row := r.from; row < r.to; row++ {
-		if row == r.marked {
-			copy(part(r.mark, at, n), state)
-		}
 		xbc := s.row(o.a, row)
 		x, b, c := xbc[h*m.HeadDim:(h+1)*m.HeadDim], xbc[inner:inner+m.State], xbc[inner+m.State:]
 		step := softplus(s.row(o.b, row)[h] + bias)
-		keep := float32(math.Exp(float64(step * decay)))
+		state.decay(row, float32(math.Exp(float64(step*decay))))
 		y := s.row(o.dst, row)[h*m.HeadDim : (h+1)*m.HeadDim]
 		for i, v := range x {
-			head := state[i*m.State : (i+1)*m.State]
-			simd.Scale(head, head, keep)
+			head := state.next[i*m.State : (i+1)*m.State]
 			simd.AddScaled(head, b, step*v)
 			y[i] = simd.Dot(head, c) + skip*v
 		}
@@ -263,26 +277,22 @@ func (s *step) scan(o *op, r *carried) {
 // deltaRule computes one head of values.
 func (s *step) deltaRule(o *op, r *carried, l *lane) {
 	d, h := o.delta, r.part
-	at, n := s.e.kv.states.matrix[d.Layer]+h*d.Dim*d.KeyDim, d.Dim*d.KeyDim
-	state := r.state(at, n)
+	n := d.Dim * d.KeyDim
+	state := r.recurrence(s.e.kv.states.matrix[d.Layer]+h*n, n)
 	from, keys := h/(d.Heads/d.KeyHeads)*d.KeyDim, d.KeyHeads*d.KeyDim
 	decay, bias := o.weight.vector[h], o.second.vector[h]
 	l.q, l.out = resize(l.q, d.KeyDim), resize(l.out, d.KeyDim)
 	q, k := l.q, l.out
 	for row := r.from; row < r.to; row++ {
-		if row == r.marked {
-			copy(part(r.mark, at, n), state)
-		}
 		qkv, gates := s.row(o.a, row), s.row(o.b, row)
 		unit(q, qkv[from:from+d.KeyDim], d.Eps, 1/math.Sqrt(float64(d.KeyDim)))
 		unit(k, qkv[keys+from:keys+from+d.KeyDim], d.Eps, 1)
 		v := qkv[2*keys+h*d.Dim:][:d.Dim]
 		write := float32(1 / (1 + math.Exp(-float64(gates[h]))))
-		keep := float32(math.Exp(float64(decay * softplus(gates[d.Heads+h]+bias))))
+		state.decay(row, float32(math.Exp(float64(decay*softplus(gates[d.Heads+h]+bias)))))
 		y := s.row(o.dst, row)[h*d.Dim : (h+1)*d.Dim]
 		for i := range y {
-			head := state[i*d.KeyDim : (i+1)*d.KeyDim]
-			simd.Scale(head, head, keep)
+			head := state.next[i*d.KeyDim : (i+1)*d.KeyDim]
 			simd.AddScaled(head, k, write*(v[i]-simd.Dot(head, k)))
 			y[i] = simd.Dot(head, q)
 		}

@@ -50,12 +50,6 @@ func (s *step) putState(slot int32, layer int, set func(l *layerState) *mlx.Arra
 func conv(l *layerState) *mlx.Array   { return &l.conv }
 func matrix(l *layerState) *mlx.Array { return &l.matrix }
 
-// keeps checks that a layer keeps so many elements; negative: it doesn't matter.
-func (s *step) keeps(layer, conv, matrix int) bool {
-	states := s.e.config.States
-	return layer >= 0 && layer < len(states) && (conv < 0 || states[layer].Conv == conv) && (matrix < 0 || states[layer].Matrix == matrix)
-}
-
 // vectorOf finds a weight of n elements.
 func (s *step) vectorOf(w nn.Weight, n int) (mlx.Array, bool) {
 	p := s.weight(w, false)
@@ -97,10 +91,11 @@ func (s *step) carry(layer int, set func(l *layerState) *mlx.Array, f func(from,
 	for i, seq := range s.Seqs {
 		l := s.e.kv.state(seq.State(), layer)
 		old, from, to := *set(&l), s.First[i], s.First[i+1]
-		if mark := seq.Mark(); mark.Slot >= 0 {
-			y, next := f(from, from+mark.Len-seq.Len, old)
+		for _, mark := range seq.Marks() {
+			end := s.First[i] + mark.Len - seq.Len
+			y, next := f(from, end, old)
 			s.putState(mark.Slot, layer, set, next)
-			parts, old, from = append(parts, y), next, from+mark.Len-seq.Len
+			parts, old, from = append(parts, y), next, end
 		}
 		y, next := f(from, to, old)
 		s.putState(seq.Next(), layer, set, next)
@@ -119,7 +114,7 @@ func (s *step) ShortConv(x nn.Tensor, c *nn.ShortConv) nn.Tensor {
 		return nn.Tensor{}
 	}
 	cols, before := x.Cols, c.Width-1
-	if s.values[x.Ref-1].set != allRows || before < 1 || !s.keeps(c.Layer, before*cols, -1) {
+	if s.values[x.Ref-1].set != allRows || before < 1 || !s.e.config.KeepsConv(c.Layer, before*cols) {
 		return s.fail("a convolution %+v of [%d, %d]", *c, x.Rows, cols)
 	}
 	taps, ok := s.vectorOf(c.Taps, c.Width*cols)
@@ -166,7 +161,7 @@ func (s *step) Scan(xbc, steps nn.Tensor, m *nn.SelectiveScan) nn.Tensor {
 	}
 	heads, dim, size := m.Heads, m.HeadDim, m.State
 	inner := heads * dim
-	if s.values[xbc.Ref-1].set != allRows || s.values[steps.Ref-1].set != allRows || xbc.Cols != inner+2*size || steps.Cols != heads || !s.keeps(m.Layer, -1, inner*size) {
+	if s.values[xbc.Ref-1].set != allRows || s.values[steps.Ref-1].set != allRows || xbc.Cols != inner+2*size || steps.Cols != heads || !s.e.config.KeepsMatrix(m.Layer, inner*size) {
 		return s.fail("a scan %+v of [%d, %d] with [%d, %d] steps", *m, xbc.Rows, xbc.Cols, steps.Rows, steps.Cols)
 	}
 	decay, ok1 := s.vectorOf(m.Decay, heads)
@@ -254,7 +249,7 @@ func (s *step) DeltaRule(qkv, gates nn.Tensor, d *nn.DeltaRule) nn.Tensor {
 	heads, dim, size := d.Heads, d.Dim, d.KeyDim
 	keys, width := d.KeyHeads*size, heads*dim
 	if s.values[qkv.Ref-1].set != allRows || s.values[gates.Ref-1].set != allRows || d.KeyHeads < 1 || heads%d.KeyHeads != 0 ||
-		qkv.Cols != 2*keys+width || gates.Cols != 2*heads || !s.keeps(d.Layer, -1, width*size) {
+		qkv.Cols != 2*keys+width || gates.Cols != 2*heads || !s.e.config.KeepsMatrix(d.Layer, width*size) {
 		return s.fail("a delta rule %+v of [%d, %d] with [%d, %d] gates", *d, qkv.Rows, qkv.Cols, gates.Rows, gates.Cols)
 	}
 	decay, ok1 := s.vectorOf(d.Decay, heads)

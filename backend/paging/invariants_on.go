@@ -61,7 +61,7 @@ func (t *states) verify(seqs map[backend.SeqID]*Sequence) {
 		}
 		promised += s.promised
 	}
-	free := len(t.free)
+	free := len(t.free) + len(t.warm)
 	for i, n := range refs {
 		if n != t.refs[i] {
 			panic(fmt.Sprintf("paging: slot %d is held by %d sequences, but %d are counted", i, n, t.refs[i]))

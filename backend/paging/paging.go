@@ -74,12 +74,12 @@ type Sequence struct {
 	states   []State // by length; the last is that of Len, unless Len is 0
 	before   []int   // the lengths before the last steps
 	next     int32   // see Next
-	mark     State
-	idle     bool // its room was made its length: it is held, not written
-	promised int  // slots of states
+	marks    []State // see Marks
+	idle     bool    // its room was made its length: it is held, not written
+	promised int     // slots of states
 }
 
-func newSequence() *Sequence { return &Sequence{next: -1, mark: State{Slot: -1}} }
+func newSequence() *Sequence { return &Sequence{next: -1} }
 
 // ErrClosed is what a closed table answers.
 var ErrClosed = fmt.Errorf("%w: it is closed", backend.ErrEngineFailed)

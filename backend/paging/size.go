@@ -65,7 +65,7 @@ func Size(cfg model.Config, bytesPerToken int, m Memory, o backend.LoadOptions) 
 // sequences. States to go back to lie so far apart that they take no more than the keys and
 // values between them, but no more than 16 pages.
 func SizeStates(stateBytes, bytesPerToken, back int, m *Memory) (StateOptions, error) {
-	const most, widest = 256, 16
+	const most, widest = 1024, 16
 	if stateBytes == 0 {
 		return StateOptions{}, nil
 	}

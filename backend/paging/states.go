@@ -18,6 +18,8 @@ type StateOptions struct {
 	Every int
 	// Back is how many steps a sequence can always go back.
 	Back int
+	// Warm: about as many free slots as sequences may soon need keep their memory.
+	Warm bool
 }
 
 // State is a sequence's state after its first Len positions.
@@ -31,7 +33,8 @@ type states struct {
 	StateOptions
 	release  func(slot int32)
 	refs     []int32
-	free     []int32
+	free     []int32 // slots without memory
+	warm     []int32 // free slots with memory
 	promised int
 	kept     []kept // the oldest first; some are there no more
 }
@@ -49,6 +52,7 @@ type StateStorage interface {
 }
 
 func newStates(o Options) states {
+	o.States.Every = max(o.States.Every, PageTokens)
 	t := states{StateOptions: o.States, refs: make([]int32, o.States.Slots), release: func(int32) {}}
 	if s, ok := o.Storage.(StateStorage); ok {
 		t.release = s.ReleaseState
@@ -70,9 +74,8 @@ func (s *Sequence) State() int32 {
 // Next is the slot that the step under way writes the next state to.
 func (s *Sequence) Next() int32 { return s.next }
 
-// Mark is a state within the step under way that is to be written too; its slot is -1 if
-// there is none.
-func (s *Sequence) Mark() State { return s.mark }
+// Marks are the states within the step under way that are to be written too, by length.
+func (s *Sequence) Marks() []State { return s.marks }
 
 // need is how many slots are promised to a sequence: for the state it has, those it may
 // go back to, and the next.
@@ -92,10 +95,10 @@ func (t *states) needs(s *Sequence, x State) bool {
 	return x.Len == s.Len || slices.Contains(s.before, x.Len) && !(s.idle && s.Len == s.Room)
 }
 
-// take finds a slot. There is one for a state that was promised; others may be kept only
-// if that costs nobody else's.
-func (t *states) take() (slot int32, ok bool) {
-	for tries := len(t.kept); len(t.free) == 0 && tries > 0; tries-- {
+// take finds a slot. There is one for a state that was promised; for others there may be
+// none, -1.
+func (t *states) take() int32 {
+	for tries := len(t.kept); len(t.free)+len(t.warm) == 0 && tries > 0; tries-- {
 		k := t.kept[0]
 		t.kept = t.kept[1:]
 		i := slices.IndexFunc(k.seq.states, func(x State) bool { return x.Len == k.len })
@@ -107,13 +110,18 @@ func (t *states) take() (slot int32, ok bool) {
 			t.forget(k.seq, i)
 		}
 	}
-	if len(t.free) == 0 {
-		return -1, false
+	from := &t.free
+	if len(t.warm) > 0 {
+		from = &t.warm
 	}
-	slot = t.free[len(t.free)-1]
-	t.free = t.free[:len(t.free)-1]
+	last := len(*from) - 1
+	if last < 0 {
+		return -1
+	}
+	slot := (*from)[last]
+	*from = (*from)[:last]
 	t.refs[slot] = 1
-	return slot, true
+	return slot
 }
 
 // forget lets go of one of a sequence's states.
@@ -123,9 +131,18 @@ func (t *states) forget(s *Sequence, i int) {
 }
 
 func (t *states) drop(slot int32) {
-	if t.refs[slot]--; t.refs[slot] == 0 {
-		t.release(slot)
-		t.free = append(t.free, slot)
+	if t.refs[slot]--; t.refs[slot] > 0 {
+		return
+	}
+	t.warm = append(t.warm, slot)
+	most := 0
+	if t.Warm {
+		most = 1 + t.promised/2
+	}
+	for len(t.warm) > most {
+		t.release(t.warm[0])
+		t.free = append(t.free, t.warm[0])
+		t.warm = t.warm[1:]
 	}
 }
 
@@ -140,12 +157,13 @@ func (t *states) cut(s *Sequence, n int) {
 
 // undo lets go of what a step was to write.
 func (t *states) undo(s *Sequence) {
-	for _, slot := range []int32{s.next, s.mark.Slot} {
-		if slot >= 0 {
-			t.drop(slot)
-		}
+	for _, m := range s.marks {
+		t.drop(m.Slot)
 	}
-	s.next, s.mark.Slot = -1, -1
+	if s.next >= 0 {
+		t.drop(s.next)
+	}
+	s.next, s.marks = -1, s.marks[:0]
 }
 
 // share gives a sequence the states that another has of its first n positions.
@@ -159,20 +177,28 @@ func (t *states) share(s, from *Sequence, n int) {
 	}
 }
 
-// prepare finds a slot for the state of every sequence of a batch, and then, if there is
-// one to spare, for that at the end of the last page that its span fills.
+// prepare finds a slot for the state of every sequence of a batch, and then, as far as there are
+// some to spare, for those at the ends of pages that its span fills: of the last one, and before it as
+// far apart as states are to be.
 func (t *states) prepare(r *Rows) {
 	if t.Slots == 0 {
 		return
 	}
 	for _, s := range r.Seqs {
-		s.next, _ = t.take()
+		s.next = t.take()
 	}
 	for i, s := range r.Seqs {
 		end := s.Len + r.First[i+1] - r.First[i]
-		if at := end / PageTokens * PageTokens; at > s.Len && at < end {
-			s.mark = State{at, -1}
-			s.mark.Slot, _ = t.take()
+		last := (end - 1) / PageTokens * PageTokens
+		for at := (s.Len/PageTokens + 1) * PageTokens; at <= last; at += PageTokens {
+			if at < last && at%t.Every != 0 {
+				continue
+			}
+			slot := t.take()
+			if slot < 0 {
+				break
+			}
+			s.marks = append(s.marks, State{at, slot})
 		}
 	}
 }
@@ -187,13 +213,11 @@ func (t *states) commit(s *Sequence, n int) {
 			s.before = slices.Delete(s.before, 0, 1)
 		}
 	}
-	for _, x := range []State{s.mark, {n, s.next}} {
-		if x.Slot >= 0 {
-			s.states = append(s.states, x)
-			t.kept = append(t.kept, kept{s, x.Len})
-		}
+	for _, x := range append(s.marks, State{n, s.next}) {
+		s.states = append(s.states, x)
+		t.kept = append(t.kept, kept{s, x.Len})
 	}
-	s.next, s.mark.Slot = -1, -1
+	s.next, s.marks = -1, s.marks[:0]
 	t.thin(s)
 	if len(t.kept) > 4*t.Slots {
 		t.kept = slices.DeleteFunc(t.kept, func(k kept) bool {

@@ -119,10 +119,12 @@ func playStates(t *testing.T, o paging.StateOptions, rng *rand.Rand) (restored i
 			}
 			check(*s)
 			storage.slots[q.Next()] = stateOf(s.text, s.len+n)
-			if m := q.Mark(); m.Slot >= 0 {
-				if m.Len <= s.len || m.Len >= s.len+n || m.Slot == q.Next() {
+			at := s.len
+			for _, m := range q.Marks() {
+				if m.Len <= at || m.Len >= s.len+n || m.Slot == q.Next() || m.Slot == q.State() {
 					t.Fatalf("a mark %+v in a span from %d to %d", m, s.len, s.len+n)
 				}
+				at = m.Len
 				storage.slots[m.Slot] = stateOf(s.text, m.Len)
 			}
 			if rng.IntN(8) == 0 {
