@@ -1,10 +1,6 @@
 package model
 
-import (
-	"slices"
-
-	"github.com/inferflux/inferflux/nn"
-)
+import "github.com/inferflux/inferflux/nn"
 
 func init() {
 	Register(Architecture{
@@ -28,10 +24,7 @@ func defineQwen2MoE(p *Params) Definition {
 	m := mixtureNames()
 	m.shareWithGate(p, 5632)
 	m.normalize = p.BoolOr(keyNormTopK, false)
-	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
-	d.readMixture(p, m, countKey(p, keyNumExperts, 60), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
-		return (layer+1)%step == 0 && !slices.Contains(dense, layer)
-	})
+	d.readSparse(p, m, 60)
 	return d
 }
 

@@ -34,10 +34,16 @@ func defineQwen3MoE(p *Params) Definition {
 	d.slideUpper(p)
 	p.Default(keyExpertsUsed, 8)
 	p.Default(keyExpertFFN, 768)
-	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
-	d.readMixture(p, mixtureNames(), countKey(p, keyNumExperts, 128), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
-		return (layer+1)%step == 0 && !slices.Contains(dense, layer)
-	})
+	d.readSparse(p, mixtureNames(), 128)
 	d.mixture.normalize = p.BoolOr(keyNormTopK, p.Format() == checkpoint.GGUF)
 	return d
+}
+
+// readSparse reads the mixtures of Qwen's models, which most layers have; count is the
+// class's number of experts.
+func (d *decoder) readSparse(p *Params, names mixture, count int) {
+	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
+	d.readMixture(p, names, countKey(p, keyNumExperts, count), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
+		return (layer+1)%step == 0 && !slices.Contains(dense, layer)
+	})
 }

@@ -50,10 +50,7 @@ func defineQwen3Next(p *Params) Definition {
 	m := mixtureNames()
 	m.shareWithGate(p, 512)
 	m.normalize = p.BoolOr(keyNormTopK, true)
-	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
-	d.readMixture(p, m, countKey(p, keyNumExperts, 512), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {
-		return (layer+1)%step == 0 && !slices.Contains(dense, layer)
-	})
+	d.readSparse(p, m, 512)
 
 	n := d.readDeltaNet(p)
 	recurrent := allBut(p.IntOr(keyInterval, 4, 1, maxLayers))
