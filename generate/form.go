@@ -72,6 +72,13 @@ func CallsForm(calls []Call, several bool) *Form {
 	return &Form{start}
 }
 
+// EitherForm is an answer that a grammar allows, or one that is made of calls.
+func EitherForm(c *grammar.Compiled, calls []Call, several bool) *Form {
+	start := *CallsForm(calls, several).start
+	start.within, start.next = c, theEnd
+	return &Form{&start}
+}
+
 // OpenForm is an answer in which a call may begin anywhere: from opening on, which all
 // of them begin with, it must be one of them. After it there may be more.
 func OpenForm(opening string, calls []Call, several bool) *Form {
@@ -106,6 +113,15 @@ func (f *Form) AfterReasoning(begin, end string, open bool, budget int) *Form {
 	}
 	first := *answer
 	first.aside = &alternative{begin, thought}
+	return &Form{&first}
+}
+
+// AfterMessage lets one message stand before a form: opened by begin, closed by end, which is
+// forced after budget tokens unless that is 0, and followed by then.
+func (f *Form) AfterMessage(begin, end, then string, budget int) *Form {
+	message := &place{free: true, marker: end, budget: budget, next: &place{texts: []alternative{{then, f.start}}}}
+	first := *f.start
+	first.aside = &alternative{begin, message}
 	return &Form{&first}
 }
 

@@ -240,3 +240,84 @@ func TestRequiredCalls(t *testing.T) {
 		}
 	}
 }
+
+// In the harmony format too, after a message of its own to itself if it wants one.
+func TestRequiredCallsInHarmony(t *testing.T) {
+	kinds := documents(t)
+	d, ok := dialect.Named("harmony", "harmony")
+	if !ok {
+		t.Fatal("no such dialect")
+	}
+	template, err := chat.Parse(`{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}!{% endif %}`, chat.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model {
+		return tinyWith(t, generate.ModelOptions{Scheduler: o, Template: template, Dialect: d})
+	}})
+	thought := 0
+	for seed := range 30 {
+		v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":220,"thinking_budget":8,"tool_choice":"required",`+
+			`"tools":[{"type":"function","function":{"name":"get","parameters":%s}},{"type":"function","function":{"name":"find","parameters":%s}}]`, seed, kinds[0].schema, kinds[0].schema)), http.StatusOK)
+		got := v["choices"].([]any)[0].(map[string]any)
+		if got["finish_reason"] == "length" {
+			continue
+		}
+		message := got["message"].(map[string]any)
+		calls, _ := message["tool_calls"].([]any)
+		if len(calls) != 1 || message["content"] != nil {
+			t.Errorf("seed %d: %v", seed, got)
+			continue
+		}
+		if message["reasoning_content"] != nil {
+			thought++
+		}
+		if err := kinds[0].check(calls[0].(map[string]any)["function"].(map[string]any)["arguments"].(string)); err != nil {
+			t.Errorf("seed %d: %v: %s", seed, got, err)
+		}
+	}
+	if thought < 3 || thought > 27 {
+		t.Errorf("%d of 30 thought first", thought)
+	}
+}
+
+// With functions that may be called, an answer in a form is either: calls, or what the form
+// allows.
+func TestFormsBesideCalls(t *testing.T) {
+	kinds := documents(t)
+	for _, reasoning := range []string{"none", "think"} {
+		s := newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model { return speaking(t, o, reasoning) }})
+		called, said := 0, 0
+		for seed := range 60 {
+			// The model's own wishes decide which: one of them is made likelier.
+			bias := ""
+			if seed%2 == 0 {
+				bias = `"logit_bias":[["<tool_call>",60]],`
+			}
+			v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":190,"thinking_budget":5,"parallel_tool_calls":false,%s`+
+				`"tools":[{"type":"function","function":{"name":"get","parameters":%s,"strict":true}}],"response_format":{"type":"json_schema","json_schema":{"name":"x","strict":true,"schema":%s}}`,
+				seed, bias, kinds[0].schema, kinds[1].schema)), http.StatusOK)
+			got := v["choices"].([]any)[0].(map[string]any)
+			message := got["message"].(map[string]any)
+			calls, _ := message["tool_calls"].([]any)
+			switch {
+			case got["finish_reason"] == "length":
+			case len(calls) == 1 && message["content"] == nil:
+				called++
+				if err := kinds[0].check(calls[0].(map[string]any)["function"].(map[string]any)["arguments"].(string)); err != nil {
+					t.Errorf("%s, seed %d: %v: %s", reasoning, seed, got, err)
+				}
+			case len(calls) == 0:
+				said++
+				if err := kinds[1].check(message["content"].(string)); err != nil {
+					t.Errorf("%s, seed %d: %v: %s", reasoning, seed, got, err)
+				}
+			default:
+				t.Errorf("%s, seed %d: %v", reasoning, seed, got)
+			}
+		}
+		if called < 5 || said < 5 {
+			t.Errorf("%s: %d called, %d answered", reasoning, called, said)
+		}
+	}
+}

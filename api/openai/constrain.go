@@ -201,16 +201,22 @@ func (r *request) form(ctx context.Context, m *generate.Model, prompt string) (*
 	var f *generate.Form
 	strict := false
 	switch {
-	case r.constraint != nil:
+	case r.constraint != nil && r.toolChoice.mode != "required":
 		c, err := compileFor(ctx, m, r.constraint.path, r.constraint.spec)
 		if err != nil {
 			return nil, err
 		}
 		f, strict = generate.GrammarForm(c), true
-	case len(r.tools) > 0 && (r.toolChoice.mode == "required" || d.Opening() != "" && m.Engine().Capabilities().StructuredOutput):
-		if r.toolChoice.mode == "required" && d.ToolFormat() == "harmony" {
-			return nil, unsupported(r.toolChoice.path, "that a call must be made can't be enforced in the format of model %q: %q can be \"none\" or \"auto\"", m.ID(), r.toolChoice.path)
+		// In the format harmony, calls stand in a channel of their own, before the one in which
+		// the answer must be what the grammar allows.
+		if len(r.tools) > 0 && d.ToolFormat() != "harmony" {
+			calls, single, err := r.calls(ctx, m)
+			if err != nil {
+				return nil, err
+			}
+			f = generate.EitherForm(c, calls, !single && !r.singleCall && !r.legacyCalls)
 		}
+	case len(r.tools) > 0 && (r.toolChoice.mode == "required" || d.Opening() != "" && m.Engine().Capabilities().StructuredOutput):
 		calls, single, err := r.calls(ctx, m)
 		if err != nil {
 			return nil, err
@@ -226,6 +232,9 @@ func (r *request) form(ctx context.Context, m *generate.Model, prompt string) (*
 		return f, nil
 	}
 	if d.ReasoningFormat() == "harmony" {
+		if r.toolChoice.mode == "required" {
+			return f.AfterMessage("<|channel|>analysis<|message|>", "<|end|>", "<|start|>assistant", r.thinkingBudget), nil
+		}
 		if strict {
 			// Whatever channels come first, the answer is in this one.
 			return f.AfterReasoning("", "<|channel|>final<|message|>", true, 0), nil

@@ -254,9 +254,6 @@ func (r *request) checkTools() *Error {
 	if choice.only != nil {
 		r.tools = slices.DeleteFunc(r.tools, func(t tool) bool { return !slices.Contains(choice.only, t.Name) })
 	}
-	if r.constraint != nil && len(r.tools) > 0 {
-		return unsupported(r.constraint.path, "%q together with %q is not supported: set \"tool_choice\" to \"none\" for an answer in that form", r.constraint.path, "tools")
-	}
 	if len(r.tools) == 0 {
 		return nil
 	}
