@@ -88,6 +88,8 @@ type Model struct {
 	ToolFormat string `key:"tool_format" default:"auto" enum:"auto,command-r,deepseek,gemma,glm,granite,harmony,hermes,json,kimi,lfm2,llama3,mistral,nemotron,phi4,pythonic,qwen3-coder"`
 	// How the model marks its reasoning. auto finds it out from the chat template.
 	ReasoningFormat string `key:"reasoning_format" default:"auto" enum:"auto,none,command-r,granite,harmony,mistral,seed,think"`
+	// How /v1/embeddings makes a vector of the hidden states of a text's tokens: that of the last one, or their mean. auto is what the model's file says, else last. A request may say otherwise.
+	Pooling string `key:"pooling" default:"auto" enum:"auto,last,mean"`
 	// Several tokens of an answer may be computed in one step, where they can be guessed. Answers stay what they are, and guessing stops where it doesn't pay.
 	Speculation Speculation `key:"speculation"`
 }

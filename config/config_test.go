@@ -87,7 +87,7 @@ runtime:
 	if diff := cmp.Diff([]string{"smollm2:135m", "Llama-3", "tiny.Q8_0", "repo"}, ids); diff != "" {
 		t.Error(diff)
 	}
-	want := config.Model{ID: "smollm2:135m", Source: "smollm2:135m", Aliases: []string{"small", "default"}, Context: 1024, KVType: "f32", ToolFormat: "auto", ReasoningFormat: "auto", Speculation: config.Speculation{Method: "auto", Tokens: 8}}
+	want := config.Model{ID: "smollm2:135m", Source: "smollm2:135m", Aliases: []string{"small", "default"}, Context: 1024, KVType: "f32", ToolFormat: "auto", ReasoningFormat: "auto", Pooling: "auto", Speculation: config.Speculation{Method: "auto", Tokens: 8}}
 	if diff := cmp.Diff(want, c.Models[0]); diff != "" {
 		t.Error(diff)
 	}

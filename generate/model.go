@@ -28,7 +28,9 @@ type ModelOptions struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *chat.Template // nil if the model has none
 	// Dialect is what the model's answers mean; nil to find it out from the template.
-	Dialect   *dialect.Dialect
+	Dialect *dialect.Dialect
+	// Pooling is how texts become vectors; "" for what the model's file says.
+	Pooling   Pooling
 	Engine    backend.Engine
 	Choice    backend.Choice // how the backend was chosen
 	Scheduler scheduler.Options

@@ -30,8 +30,12 @@ const (
 // ErrNoEmbeddings is returned where the engine can't hand out hidden states.
 var ErrNoEmbeddings = errors.New("the model's backend can't give embeddings")
 
-// Pooling is what the model was made for, as far as its file says.
+// Pooling is what was configured for the model, or else what it was made for, as far as its
+// file says.
 func (m *Model) Pooling() Pooling {
+	if m.o.Pooling != "" {
+		return m.o.Pooling
+	}
 	if m.o.Engine.Model().MeanPooling {
 		return PoolMean
 	}
@@ -110,19 +114,23 @@ type PromptToken struct {
 	Rank int // among all tokens; 1 is the likeliest
 }
 
-// PromptLogprobs gives the log-probability of each token of a prompt but the first, under
+// PromptLogprobs gives the log-probability of each token of each prompt but its first, under
 // what comes before it, with the n most likely ones.
-func (m *Model) PromptLogprobs(ctx context.Context, by Caller, prompt []int32, n int) ([]PromptToken, error) {
-	choices := make([]PromptToken, len(prompt)-1)
-	var chooser sample.Chooser
-	err := m.read(ctx, by, [][]int32{prompt}, backend.AllLogits, func(_, pos int, rows [][]float32) {
-		for i, row := range rows {
-			if next := pos + i + 1; next < len(prompt) {
-				choices[next-1] = PromptToken{chooser.Score(row, prompt[next], n), rank(row, prompt[next])}
+func (m *Model) PromptLogprobs(ctx context.Context, by Caller, prompts [][]int32, n int) ([][]PromptToken, error) {
+	all := make([][]PromptToken, len(prompts))
+	for i, p := range prompts {
+		all[i] = make([]PromptToken, max(len(p)-1, 0))
+	}
+	var chooser sample.Chooser // the scheduler's loop alone uses it
+	err := m.read(ctx, by, prompts, backend.AllLogits, func(i, pos int, rows [][]float32) {
+		for k, row := range rows {
+			if next := pos + k + 1; next < len(prompts[i]) {
+				token := prompts[i][next]
+				all[i][next-1] = PromptToken{chooser.Score(row, token, n), rank(row, token)}
 			}
 		}
 	})
-	return choices, err
+	return all, err
 }
 
 func rank(logits []float32, token int32) int {

@@ -51,16 +51,29 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
+func TestPooling(t *testing.T) {
+	for _, c := range []struct{ configured, want generate.Pooling }{{"", generate.PoolLast}, {generate.PoolMean, generate.PoolMean}, {generate.PoolLast, generate.PoolLast}} {
+		v := newVocabulary(t)
+		m := generate.New(generate.ModelOptions{ID: "parrot", Tokenizer: v.Tokenizer, Engine: newParrot(v), Pooling: c.configured})
+		if got := m.Pooling(); got != c.want {
+			t.Errorf("%q: %q, want %q", c.configured, got, c.want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPromptLogprobs: they are what transformers' logits give, whatever is held.
 func TestPromptLogprobs(t *testing.T) {
 	m := openModel(t, backend.LoadOptions{Threads: 2, KVType: "f32"}, scheduler.Options{})
 	tokens, logits := modeltest.Reference(t, "llama-gqa-tied.gguf")
 	for range 2 {
-		choices, err := m.PromptLogprobs(t.Context(), generate.Caller{}, tokens, 3)
-		if err != nil || len(choices) != len(tokens)-1 {
-			t.Fatalf("%d choices, %v", len(choices), err)
+		all, err := m.PromptLogprobs(t.Context(), generate.Caller{}, [][]int32{tokens[:1], tokens}, 3)
+		if err != nil || len(all) != 2 || len(all[0]) != 0 || len(all[1]) != len(tokens)-1 {
+			t.Fatalf("%v, %v", all, err)
 		}
-		for i, c := range choices {
+		for i, c := range all[1] {
 			sum, best := 0.0, 0
 			for j, v := range logits[i] {
 				sum += math.Exp(float64(v))
@@ -143,11 +156,11 @@ func TestJudge(t *testing.T) {
 	var odds [2]float64
 	for i, word := range []string{"yes", "no"} {
 		id, _ := m.Tokenizer().ID(word)
-		choices, err := m.PromptLogprobs(t.Context(), generate.Caller{}, append(prompt[:len(prompt):len(prompt)], id), 0)
+		all, err := m.PromptLogprobs(t.Context(), generate.Caller{}, [][]int32{append(prompt[:len(prompt):len(prompt)], id)}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		odds[i] = math.Exp(float64(choices[len(choices)-1].Logprob))
+		odds[i] = math.Exp(float64(all[0][len(all[0])-1].Logprob))
 	}
 	if want := odds[0] / (odds[0] + odds[1]); math.Abs(want-float64(scores[0])) > 1e-5 {
 		t.Errorf("score %g, want %g", scores[0], want)

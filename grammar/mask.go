@@ -3,6 +3,7 @@ package grammar
 import (
 	"fmt"
 	"math/bits"
+	"sync"
 )
 
 // A stateMask is what the vocabulary says of a state: the tokens that can be read without
@@ -54,7 +55,9 @@ func (s *State) Mask(dst []uint32) (allowed int, err error) {
 		return 0, nil
 	}
 	now := s.now()
-	w := walker{c: s.c, closer: closer{p: s.c.program}, dst: dst, left: maxVisits}
+	w := walkers.Get().(*walker)
+	defer walkers.Put(w)
+	w.begin(s.c, dst, maxVisits)
 	w.start(now.items)
 	if w.closer.err != nil {
 		return 0, w.closer.err
@@ -78,7 +81,18 @@ type walker struct {
 	left        int // trie nodes it may still look at
 	levels      []reading
 	after, here reading
-	single      [maxToken + 1]item
+	single      []item // of walk
+}
+
+// walkers keeps walkers' memory for the next masks.
+var walkers = sync.Pool{New: func() any { return new(walker) }}
+
+func (w *walker) begin(c *Compiled, dst []uint32, visits int) {
+	w.c, w.dst, w.left = c, dst, visits
+	w.closer.p, w.closer.err = c.program, nil
+	if n := c.vocab.longest + 1; len(w.single) < n {
+		w.single = make([]item, n)
+	}
 }
 
 // start marks the tokens that go on in any of the items.
@@ -207,7 +221,7 @@ const many = -1
 func (w *walker) walk(from item, node int32, dst []uint32, k known) (pops []int32) {
 	states, t := w.c.program.states, &w.c.vocab.trie
 	base := t.depth[node]
-	single := w.single[:] // by depth: the item, or many
+	single := w.single // by depth: the item, or many
 	single[0] = from
 	end := t.end[node]
 	i := node + 1

@@ -260,7 +260,7 @@ func TestConcurrentMasks(t *testing.T) {
 // BenchmarkMask reports the times of masks along random texts, in microseconds; what
 // a state's first mask costs is among them.
 func BenchmarkMask(b *testing.B) {
-	tokens, v := syntheticVocabulary(b)
+	tokens, v := largeVocabulary(b)
 	mask := make([]uint32, v.MaskWords())
 	for i, spec := range walks {
 		b.Run(string(spec.Kind)+string(rune('0'+i)), func(b *testing.B) {
@@ -295,7 +295,7 @@ func BenchmarkMask(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	_, v := syntheticVocabulary(b)
+	_, v := largeVocabulary(b)
 	for i, spec := range walks {
 		b.Run(string(spec.Kind)+string(rune('0'+i)), func(b *testing.B) {
 			for b.Loop() {

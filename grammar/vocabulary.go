@@ -87,7 +87,8 @@ func (v *Vocabulary) prepare() error {
 	if err != nil {
 		return err
 	}
-	w := walker{c: c, closer: closer{p: c.program}, left: math.MaxInt}
+	var w walker
+	w.begin(c, nil, math.MaxInt)
 	for _, r := range c.program.rules {
 		if v.shared[r.rule] == nil {
 			continue

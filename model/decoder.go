@@ -61,6 +61,7 @@ type decoder struct {
 	normShift float32 // is added to stored norms' weights
 	qkNorm    qkNorm
 	parallel  bool // attention and MLP read the same
+	sinks     Name // of attention; empty: none
 
 	scale       float32 // of attention's scores
 	scoreCap    float32 // of attention's scores; 0: none
@@ -319,6 +320,9 @@ func (d *decoder) attention(w *Weights, layer int) nn.SelfAttention {
 			Layer: layer, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
 			Scale: d.scale, SoftCap: d.scoreCap, Window: d.layers[layer].window,
 		},
+	}
+	if d.sinks != (Name{}) {
+		a.Attention.Sinks = w.Vector(Part{d.sinks, c.Heads})
 	}
 	a.QKV, a.QKVBias = linear(w, c.Hidden, parts...)
 	a.Out, a.OutBias = linear(w, q, stacked{n.attnOut, c.Hidden})

@@ -243,7 +243,11 @@ func (o ops) Rope(x nn.Tensor, headDim int, r *nn.Rope) nn.Tensor {
 
 func (o ops) Attend(q, k, v nn.Tensor, a nn.Attention) nn.Tensor {
 	must(q.Cols == a.Heads*a.HeadDim && k.Cols == a.KVHeads*a.HeadDim && k.Cols == v.Cols, "attention %+v of %v, %v, %v", a, q, k, v)
-	o.note("attend %+v", a)
+	said := fmt.Sprintf("attend %+v", a)
+	if !a.Sinks.Present() {
+		said = strings.Replace(said, " Sinks:{Ref:0 Out:0 In:0}", "", 1)
+	}
+	o.note("%s", said)
 	return q
 }
 

@@ -22,6 +22,9 @@ type mixture struct {
 	normalize      bool
 	scale          float32 // of the experts' weights; 0 means 1
 	correction     Name    // of the scores; empty: none
+	routerBias     Name    // empty: none
+	// Of the experts; without names there are none.
+	gateBias, upBias, downBias ExpertPart
 
 	// Of the expert that all rows have; without rows there is none.
 	sharedGate, sharedUp, sharedDown Name
@@ -89,6 +92,14 @@ func (m *mixture) bind(w *Weights, hidden int, act nn.Activation) *nn.MixtureOfE
 			Up:   w.Experts(m.count, hidden, first...),
 			Down: w.Experts(m.count, m.ffn, down),
 		},
+	}
+	if m.routerBias != (Name{}) {
+		made.Bias = w.Vector(Part{m.routerBias, m.count})
+	}
+	if m.downBias.Stacked != (Name{}) {
+		gate, up, down := m.gateBias, m.upBias, m.downBias
+		gate.Rows, up.Rows, down.Rows = m.ffn, m.ffn, hidden
+		made.Experts.UpBias, made.Experts.DownBias = w.ExpertBias(m.count, gate, up), w.ExpertBias(m.count, down)
 	}
 	if m.correction != (Name{}) {
 		made.Experts.Correction = w.Vector(Part{m.correction, m.count})

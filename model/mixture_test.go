@@ -25,6 +25,9 @@ func TestMixtures(t *testing.T) {
 		{"olmoe.gguf", nil, 2, "Normalize:false Scale:0"},
 		{"glm4moe", nil, 1, "Normalize:true Scale:1.5"},
 		{"glm4moe.gguf", nil, 1, "Scoring:1"},
+		{"gpt-oss", nil, 2, "Act:4 Scoring:0 Correction:{Ref:0 Out:0 In:0} Normalize:true Scale:0"},
+		{"gpt-oss.gguf", nil, 2, "Count:6 Used:2"},
+		{"qwen2moe.gguf", nil, 2, "Normalize:false Scale:0"},
 	} {
 		f := copied(t, c.name)
 		maps.Copy(f.meta, c.set)
@@ -55,6 +58,9 @@ func TestWrongMixtures(t *testing.T) {
 		{"olmoe", "clip_qkv", 8.0, "clip_qkv is set"},
 		{"glm4moe", "n_group", 4, "n_group is 4: choosing among groups of experts is not supported"},
 		{"glm4moe.gguf", "glm4moe.expert_gating_func", 1, "glm4moe.expert_gating_func is 1, expected 2"},
+		{"gpt-oss", "swiglu_limit", 8.0, "swiglu_limit is 8, expected 7"},
+		{"gpt-oss", "num_local_experts", 5, "model.layers.0.mlp.experts.gate_up_proj has the shape [6 32 64], expected [5 32 64]"},
+		{"gpt-oss.gguf", "gpt-oss.expert_count", 5, "blk.0.ffn_gate_exps.weight has the shape"},
 		{"glm4moe.gguf", "glm4moe.nextn_predict_layers", 2, "glm4moe.nextn_predict_layers is 2 of 2 layers"},
 	} {
 		f := copied(t, c.name)

@@ -87,6 +87,20 @@ func forward(t *testing.T, f *fake) *recorder {
 	return r
 }
 
+// A folder without the output layer, whose tensors have no prefix, as those of models that
+// embed texts: the output layer is tied.
+func TestWithoutPrefix(t *testing.T) {
+	whole, bare := tinyHF(), tinyHF()
+	delete(whole.tensors, "lm_head.weight")
+	clear(bare.tensors)
+	for name, shape := range whole.tensors {
+		bare.tensors[strings.TrimPrefix(name, "model.")] = shape
+	}
+	if d := cmp.Diff(forward(t, whole).log, forward(t, bare).log); d != "" {
+		t.Errorf("with prefix and without differ: %s", d)
+	}
+}
+
 // The two namings give the same model, but for how pairs are rotated.
 func TestFormatsAgree(t *testing.T) {
 	a, b := forward(t, tinyGGUF()), forward(t, tinyHF())
@@ -223,8 +237,8 @@ func TestArchitecture(t *testing.T) {
 		t.Errorf("Load: %v", err)
 	}
 	for _, c := range []struct{ format, name, nearest string }{
-		{"gguf", "qwen2moe", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
-		{"hf", "Qwen2MoeForCausalLM", "Qwen2ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixForCausalLM", "MixtralForCausalLM"},
+		{"gguf", "qwen2vl", "qwen2"}, {"gguf", "gemma3n", "gemma3"}, {"gguf", "lama", "llama"}, {"gguf", "phi2", "phi3"}, {"gguf", "", "glm4"},
+		{"hf", "Qwen2VLForCausalLM", "Qwen2ForCausalLM"}, {"hf", "Gemma3nForConditionalGeneration", "Gemma3ForConditionalGeneration"}, {"hf", "MixForCausalLM", "MixtralForCausalLM"},
 	} {
 		f := tinyGGUF()
 		f.meta["general.architecture"] = c.name
@@ -352,5 +366,18 @@ func (brokenLoader) Linear(...tensor.Tensor) (nn.Weight, error) { return nn.Weig
 func TestLoaderFails(t *testing.T) {
 	if _, err := model.Load(tinyGGUF(), &brokenLoader{}); !errors.Is(err, errLoader) || strings.Count(err.Error(), errLoader.Error()) != 1 {
 		t.Errorf("Load: %v, expected %v once", err, errLoader)
+	}
+}
+
+// TestMeanPooling: what a GGUF file says of how texts become vectors.
+func TestMeanPooling(t *testing.T) {
+	for value, want := range map[int]bool{0: false, 1: true, 3: false, -1: false} {
+		f := tinyGGUF()
+		if value >= 0 {
+			f.meta["llama.pooling_type"] = value
+		}
+		if cfg, err := model.Inspect(f); err != nil || cfg.MeanPooling != want {
+			t.Errorf("pooling_type %d: %t, %v", value, cfg.MeanPooling, err)
+		}
 	}
 }

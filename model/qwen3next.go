@@ -23,7 +23,6 @@ var (
 	keyDeltaInner    = Key{"%s.ssm.inner_size", ""}
 	keyDeltaDim      = Key{"", "linear_value_head_dim"}
 	keyInterval      = Key{"%s.full_attention_interval", "full_attention_interval"}
-	keySharedExpert  = Key{"%s.expert_shared_feed_forward_length", "shared_expert_intermediate_size"}
 	keyAttnBias      = Key{"", "attention_bias"}
 )
 
@@ -49,12 +48,7 @@ func defineQwen3Next(p *Params) Definition {
 	p.Default(keyExpertsUsed, 10)
 	p.Default(keyExpertFFN, 512)
 	m := mixtureNames()
-	const shared = "model.layers.%d.mlp.shared_expert"
-	m.sharedGate = Name{"blk.%d.ffn_gate_shexp.weight", shared + ".gate_proj.weight"}
-	m.sharedUp = Name{"blk.%d.ffn_up_shexp.weight", shared + ".up_proj.weight"}
-	m.sharedDown = Name{"blk.%d.ffn_down_shexp.weight", shared + ".down_proj.weight"}
-	m.sharedRouter = Name{"blk.%d.ffn_gate_inp_shexp.weight", shared + "_gate.weight"}
-	m.sharedFFN = p.IntOr(keySharedExpert, 512, 1, maxWidth)
+	m.shareWithGate(p, 512)
 	m.normalize = p.BoolOr(keyNormTopK, true)
 	step, dense := p.IntOr(keySparseStep, 1, 1, maxLayers), p.Ints(keyDenseList)
 	d.readMixture(p, m, countKey(p, keyNumExperts, 512), p.Int(keyExpertFFN, 1, maxWidth), func(layer int) bool {

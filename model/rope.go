@@ -135,7 +135,9 @@ func (r ropeParams) read(c Config, style nn.RopeStyle, partial, base float64) *n
 		if !r.Has(factorKey) {
 			factor = max(float64(c.Context)/float64(original), 1)
 		}
-		scaleYarn(freq, factor, base, number("%s.rope.scaling.yarn_beta_fast", "beta_fast", 32), number("%s.rope.scaling.yarn_beta_slow", "beta_slow", 1), float64(original))
+		// gpt-oss's GGUF files don't say so.
+		whole := r.BoolOr(r.key("", "truncate"), r.arch != archGPTOSS)
+		scaleYarn(freq, factor, base, whole, number("%s.rope.scaling.yarn_beta_fast", "beta_fast", 32), number("%s.rope.scaling.yarn_beta_slow", "beta_slow", 1), float64(original))
 		rope.Scale = float32(r.yarnScale(factor, attnFactor))
 	case kind == "longrope", kind == "su":
 		if !r.Has(factorKey) {
@@ -243,14 +245,18 @@ func yarnScale(factor, slope float64) float64 { return 0.1*slope*math.Log(factor
 
 // scaleYarn blends from the plain frequency (pairs that turn more than fast
 // times within the original context) to the interpolated one (less than slow
-// times): YaRN, section 3.2.
-func scaleYarn(freq []float64, factor, base, fast, slow, original float64) {
+// times): YaRN, section 3.2. The bounds in between are rounded to whole pairs, or not.
+func scaleYarn(freq []float64, factor, base float64, whole bool, fast, slow, original float64) {
 	dims := float64(2 * len(freq))
 	// pair is the index of the pair that turns the given number of times.
 	pair := func(turns float64) float64 {
 		return dims * math.Log(original/(turns*2*math.Pi)) / (2 * math.Log(base))
 	}
-	low, high := max(math.Floor(pair(fast)), 0), min(math.Ceil(pair(slow)), dims-1)
+	low, high := pair(fast), pair(slow)
+	if whole {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = max(low, 0), min(high, dims-1)
 	if high <= low {
 		high = low + 0.001
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/inferflux/inferflux/checkpoint"
@@ -9,7 +10,8 @@ import (
 
 // textPart is the language model of a folder that holds an encoder of images beside it:
 // its hyper-parameters are those of text_config, or else those of the whole, its
-// tensors those under one of a few prefixes.
+// tensors those under one of a few prefixes. Or it is the folder of a model without its
+// output layer, as models that embed texts are stored, whose tensors have no prefix.
 type textPart struct {
 	checkpoint.Checkpoint
 	stored  map[string]string // names of tensors, by what they would be called alone
@@ -27,12 +29,21 @@ var otherParts = []string{"vision_tower.", "multi_modal_projector.", "model.visi
 
 // textOf is the checkpoint's language model: all of it, if it isn't one of several parts.
 func textOf(c checkpoint.Checkpoint) checkpoint.Checkpoint {
-	if _, ok := c.Metadata().String(textConfig + "model_type"); !ok || c.Format() != checkpoint.HuggingFace {
+	if c.Format() != checkpoint.HuggingFace {
+		return c
+	}
+	const prefix, first = "model.", "embed_tokens."
+	entries := c.Tensors()
+	bare := slices.ContainsFunc(entries, func(e checkpoint.Entry) bool { return strings.HasPrefix(e.Name, first) })
+	if _, ok := c.Metadata().String(textConfig + "model_type"); !ok && !bare {
 		return c
 	}
 	t := &textPart{Checkpoint: c, stored: map[string]string{}}
-	for _, e := range c.Tensors() {
+	for _, e := range entries {
 		name := e.Name
+		if bare {
+			name = prefix + name
+		}
 		for _, p := range textPrefixes {
 			if rest, ok := strings.CutPrefix(e.Name, p[0]); ok {
 				name = p[1] + rest

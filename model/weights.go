@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -35,6 +36,11 @@ type Part struct {
 type ExpertPart struct {
 	Stacked, Each Name
 	Rows          int
+	// Columns is a tensor [count, in, Every·Rows], floating-point, of which column
+	// From + Every·r is row r of the matrices: some checkpoints have them transposed,
+	// and two of them alternate.
+	Columns     Name
+	From, Every int
 }
 
 // Weights gives an architecture its tensors by name, checks their shapes, and
@@ -73,6 +79,10 @@ func (w *Weights) Experts(count, in int, parts ...ExpertPart) nn.Weight {
 	experts := make([][]tensor.Tensor, count)
 	ok := true
 	for _, p := range parts {
+		if w.Has(p.Columns) {
+			ok = w.columns(experts, in, p) && ok
+			continue
+		}
 		if w.Has(p.Stacked) || p.Each == (Name{}) || p.Each.in(w.c.Format(), w.layer) == "" {
 			t, found := w.tensor(p.Stacked.in(w.c.Format(), w.layer), count, p.Rows, in)
 			ok = ok && found
@@ -92,6 +102,78 @@ func (w *Weights) Experts(count, in int, parts ...ExpertPart) nn.Weight {
 		return nn.Weight{}
 	}
 	return w.made(w.l.Experts(experts))
+}
+
+// columns adds a part that is stored transposed to each expert's.
+func (w *Weights) columns(experts [][]tensor.Tensor, in int, p ExpertPart) bool {
+	all := p.Every * p.Rows
+	t, ok := w.tensor(p.Columns.in(w.c.Format(), w.layer), len(experts), in, all)
+	if !ok {
+		return false
+	}
+	var size int
+	switch t.Type {
+	case tensor.F32:
+		size = 4
+	case tensor.F16, tensor.BF16:
+		size = 2
+	default:
+		w.errs = append(w.errs, fmt.Errorf("%s is transposed, which only floating-point tensors can be", t))
+		return false
+	}
+	for e := range experts {
+		from := t.Index(e)
+		to := tensor.Tensor{Name: from.Name, Type: t.Type, Shape: []int{p.Rows, in}}
+		if w.l != nil {
+			to.Data = make([]byte, p.Rows*in*size)
+			for c := range in {
+				for r := range p.Rows {
+					copy(to.Data[(r*in+c)*size:][:size], from.Data[(c*all+p.From+p.Every*r)*size:])
+				}
+			}
+		}
+		experts[e] = append(experts[e], to)
+	}
+	return true
+}
+
+// ExpertBias is the vector of what is added to the rows that Experts makes of the same
+// parts: [count · sum of the parts' rows], by expert. Of a part that has Columns, every
+// Every-th element from From on is taken.
+func (w *Weights) ExpertBias(count int, parts ...ExpertPart) nn.Weight {
+	total := 0
+	for _, p := range parts {
+		total += p.Rows
+	}
+	values, at := make([]float32, count*total), 0
+	for _, p := range parts {
+		name, from, every := p.Stacked, 0, 1
+		if w.Has(p.Columns) {
+			name, from, every = p.Columns, p.From, p.Every
+		}
+		t, ok := w.tensor(name.in(w.c.Format(), w.layer), count, every*p.Rows)
+		if !ok {
+			return nn.Weight{}
+		}
+		row := make([]float32, every*p.Rows)
+		for e := range count {
+			if err := t.Dequantize(row, e, e+1); err != nil {
+				return w.made(nn.Weight{}, err)
+			}
+			for r := range p.Rows {
+				values[e*total+at+r] = row[from+every*r]
+			}
+		}
+		at += p.Rows
+	}
+	if w.l == nil || w.failed {
+		return nn.Weight{}
+	}
+	made := tensor.Tensor{Name: "biases of experts", Type: tensor.F32, Shape: []int{len(values)}}
+	for _, v := range values {
+		made.Data = binary.LittleEndian.AppendUint32(made.Data, math.Float32bits(v))
+	}
+	return w.made(w.l.Vector(made))
 }
 
 // Bias is the vector that goes with Linear of the same parts, or the zero

@@ -17,8 +17,11 @@ type Experts struct {
 	// Up is, for each expert, [2·ffn, hidden]: the rows of its gate, then those of up.
 	// Down is [hidden, ffn] for each. Both were made by Loader.Experts.
 	Up, Down Weight
-	Act      Activation
-	Scoring  Scoring
+	// UpBias [Count·2·ffn] and DownBias [Count·hidden], if present, are added to what an
+	// expert's matrices give.
+	UpBias, DownBias Weight
+	Act              Activation
+	Scoring          Scoring
 	// Correction [Count], if present, is added to the scores for the choice, not to
 	// the weights.
 	Correction Weight
@@ -32,6 +35,7 @@ type Experts struct {
 // all rows have.
 type MixtureOfExperts struct {
 	Router  Weight // [Experts.Count, hidden]
+	Bias    Weight // [Experts.Count] of the router, or absent
 	Experts Experts
 	Shared  *MLP // nil: none
 	// SharedGate [1, hidden], if present, gives what σ of multiplies Shared's result by.
@@ -40,7 +44,7 @@ type MixtureOfExperts struct {
 
 // Forward is [n, hidden] to [n, hidden].
 func (m *MixtureOfExperts) Forward(ops Ops, x Tensor) Tensor {
-	y := ops.Experts(x, ops.Linear(x, m.Router, Weight{}), &m.Experts)
+	y := ops.Experts(x, ops.Linear(x, m.Router, m.Bias), &m.Experts)
 	if m.Shared != nil {
 		shared := m.Shared.Forward(ops, x)
 		if m.SharedGate.Present() {

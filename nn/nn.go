@@ -51,6 +51,15 @@ const (
 	GELUTanh                   // the tanh approximation of GELU
 	GELU                       // with the error function
 	Sigmoid                    // σ(x)
+	// ClampedSwiGLU is gpt-oss's, for Experts only: with gate and up cut to at most
+	// SwiGLULimit, up to at least minus that too, gate·σ(SwiGLUSlope·gate)·(up + 1).
+	ClampedSwiGLU
+)
+
+// The constants of ClampedSwiGLU.
+const (
+	SwiGLULimit = 7
+	SwiGLUSlope = 1.702
 )
 
 // RopeStyle says which pairs of a head's elements are rotated together.
@@ -99,6 +108,9 @@ type Attention struct {
 	Scale          float32
 	SoftCap        float32 // logits become cap·tanh(x/cap); 0: off
 	Window         int     // a query sees its last Window positions, itself included; 0: all
+	// Sinks [Heads], if present, are scores that each query of a head has beside those of
+	// its positions: they take part in the softmax, and have no value (arXiv:2309.17453).
+	Sinks Weight
 }
 
 // Ops is one step on one backend. The rows of every full-height tensor are the

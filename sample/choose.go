@@ -3,6 +3,7 @@ package sample
 import (
 	"errors"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/inferflux/inferflux/simd"
@@ -101,8 +102,9 @@ func applyMask(logits []float32, mask []uint32) {
 			copy(group, nothing[:])
 			continue
 		}
-		for i := range group {
-			if word>>i&1 == 0 {
+		// A mask that has most tokens lacks one or two in many words.
+		for not := ^word; not != 0; not &= not - 1 {
+			if i := bits.TrailingZeros32(not); i < len(group) {
 				group[i] = negInf
 			}
 		}

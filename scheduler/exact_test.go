@@ -24,6 +24,14 @@ func realEngine(t testing.TB, kvTokens int) backend.Engine {
 	return engineOf(t, "cpu", "llama-gqa-tied", kvTokens)
 }
 
+// needMLX skips a test where there is no MLX.
+func needMLX(t *testing.T) {
+	t.Helper()
+	if os.Getenv("INFERFLUX_TEST_MLX_LIBRARY") == "" {
+		t.Skip("INFERFLUX_TEST_MLX_LIBRARY does not name a libmlxc: run `make test`, which installs one where it can")
+	}
+}
+
 // engineOf loads one of the tiny models on a backend.
 func engineOf(t testing.TB, name, file string, kvTokens int) backend.Engine {
 	t.Helper()
@@ -154,9 +162,7 @@ func TestCachedEqualsUncachedOfHybrids(t *testing.T) {
 
 // The same on MLX, in float32, to the token.
 func TestCachedEqualsUncachedOnMLX(t *testing.T) {
-	if os.Getenv("INFERFLUX_TEST_MLX_LIBRARY") == "" {
-		t.Skip("INFERFLUX_TEST_MLX_LIBRARY does not name a libmlxc: run `make test`, which installs one where it can")
-	}
+	needMLX(t)
 	playSchedules(t, "mlx", "llama-gqa-tied", 512, 6, 8, tokensOf)
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/generate"
 	"github.com/inferflux/inferflux/scheduler"
 )
@@ -127,6 +129,35 @@ func TestEmbeddings(t *testing.T) {
 	got, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{Model: "fake", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"ba be"}}})
 	if err != nil || len(got.Data) != 1 || math.Abs(got.Data[0].Embedding[3]-float64(texts[0][3])) > 1e-7 {
 		t.Errorf("the official client: %v, %v", got, err)
+	}
+}
+
+// TestEmbeddingsOnMLX: both engines make the same vectors of texts that are computed side by
+// side.
+func TestEmbeddingsOnMLX(t *testing.T) {
+	b := mlxBackend(t)
+	if b == nil {
+		t.Skip("INFERFLUX_TEST_MLX_LIBRARY does not name a libmlxc")
+	}
+	open := func(b backend.Backend) *site {
+		return newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model { return matrixModel(t, b, o) }})
+	}
+	onMLX, onCPU := open(b), open(cpu.Backend{})
+	var texts []string
+	for i := range 40 {
+		texts = append(texts, fmt.Sprintf("%q", fmt.Sprint(i%5, strings.Repeat(" ba be", i))))
+	}
+	for _, pooling := range []string{"last", "mean"} {
+		body := fmt.Sprintf(`{"input":[%s],"pooling":%q}`, strings.Join(texts, ","), pooling)
+		got, _ := onMLX.post("/v1/embeddings", body).vectors()
+		want, _ := onCPU.post("/v1/embeddings", body).vectors()
+		for i := range want {
+			for j := range want[i] {
+				if d := math.Abs(float64(got[i][j] - want[i][j])); !(d < 1e-4) {
+					t.Fatalf("%s of text %d: element %d differs by %g", pooling, i, j, d)
+				}
+			}
+		}
 	}
 }
 

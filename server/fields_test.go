@@ -275,14 +275,24 @@ func allYesOrNo(answers []string) bool {
 	return true
 }
 
+// mlxBackend is MLX on its CPU, or nil if INFERFLUX_TEST_MLX_LIBRARY names no library.
+func mlxBackend(t *testing.T) backend.Backend {
+	t.Helper()
+	path := os.Getenv("INFERFLUX_TEST_MLX_LIBRARY")
+	if path == "" {
+		return nil
+	}
+	b, err := mlx.Backend{}.Configure(backend.Config{Library: path, Device: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // TestFieldMatrix: docs/Fields.md says what each field does in each mode.
 func TestFieldMatrix(t *testing.T) {
 	engines := map[string]backend.Backend{"cpu": cpu.Backend{}}
-	if path := os.Getenv("INFERFLUX_TEST_MLX_LIBRARY"); path != "" && !testing.Short() {
-		b, err := mlx.Backend{}.Configure(backend.Config{Library: path, Device: "cpu"})
-		if err != nil {
-			t.Fatal(err)
-		}
+	if b := mlxBackend(t); b != nil && !testing.Short() {
 		engines["mlx"] = b
 	}
 	text, err := os.ReadFile("testdata/fields.md")

@@ -196,5 +196,7 @@ func TestPromptLogprobsOfChats(t *testing.T) {
 	if len(v.PromptLogprobs) != 25 || v.PromptLogprobs[0] != nil || len(v.PromptLogprobs[1]) == 0 {
 		t.Errorf("%d: %+v", len(v.PromptLogprobs), v.PromptLogprobs)
 	}
+	many := `[` + strings.TrimSuffix(strings.Repeat(`"`+strings.Repeat("a", 250)+`",`, 120), ",") + `]`
+	expect(t, s.post("/v1/completions", `{"prompt":`+many+`,"prompt_logprobs":20}`), http.StatusBadRequest, "", "prompt_logprobs")
 	expect(t, s.post("/v1/completions", `{"prompt":"a","suffix":"b"}`), http.StatusBadRequest, "unsupported_parameter", "suffix")
 }

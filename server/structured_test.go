@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -15,8 +16,11 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/inferflux/inferflux/backend"
+	"github.com/inferflux/inferflux/backend/cpu"
 	"github.com/inferflux/inferflux/chat"
 	"github.com/inferflux/inferflux/chat/dialect"
+	"github.com/inferflux/inferflux/checkpoint/gguf"
 	"github.com/inferflux/inferflux/generate"
 	"github.com/inferflux/inferflux/scheduler"
 )
@@ -86,8 +90,27 @@ func (d *validated) check(text string) error {
 	return d.validator.Validate(v)
 }
 
+// tinyEngine is another of the tiny model: it guesses what that will say.
+func tinyEngine(t *testing.T) backend.Engine {
+	t.Helper()
+	f, err := gguf.Open("../model/testdata/llama-gqa-tied.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := cpu.Backend{}.Load(t.Context(), f, backend.LoadOptions{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(e.Close(), f.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
 // A random model at a high temperature wants to say nonsense. In batches, streamed or
-// not, cut up by preemption: every answer is a valid document.
+// not, speculated, cut up by preemption: every answer is a valid document.
 func TestStructuredOutput(t *testing.T) {
 	var model *generate.Model
 	s := newSite(t, siteOptions{
@@ -95,7 +118,7 @@ func TestStructuredOutput(t *testing.T) {
 			model = speaking(t, o, "none")
 			return model
 		},
-		scheduler: scheduler.Options{MaxRunning: 6, Policy: scheduler.ByPriority},
+		scheduler: scheduler.Options{MaxRunning: 6, Policy: scheduler.ByPriority, Speculation: scheduler.Speculation{Model: tinyEngine(t), Tokens: 3}},
 	})
 	kinds := documents(t)
 	generations := 500
@@ -143,10 +166,10 @@ func TestStructuredOutput(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if n := model.Scheduler().Stats().Totals.Preempted; n < uint64(generations)/20 {
-		t.Errorf("only %d of %d were preempted", n, generations)
-	} else {
-		t.Logf("%d of %d were preempted", n, generations)
+	totals := model.Scheduler().Stats().Totals
+	t.Logf("%d preemptions, %d tokens generated, %d guessed, of which %d were right", totals.Preempted, totals.GeneratedTokens, totals.GuessedTokens, totals.AcceptedTokens)
+	if totals.Preempted == 0 || totals.AcceptedTokens == 0 {
+		t.Error("nothing was preempted, or no guess was right")
 	}
 }
 
@@ -184,7 +207,7 @@ func TestOtherForms(t *testing.T) {
 }
 
 // Functions that must be called are called, with arguments that their schemas allow,
-// though the model is random.
+// though the model is random, and though stop strings, which are for what is said, are in them.
 func TestRequiredCalls(t *testing.T) {
 	kinds := documents(t)
 	for _, reasoning := range []string{"none", "think"} {
@@ -195,7 +218,7 @@ func TestRequiredCalls(t *testing.T) {
 			if seed%2 == 0 {
 				choice, only = `{"type":"function","function":{"name":"get"}}`, "get"
 			}
-			v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":190,"thinking_budget":10,"parallel_tool_calls":%t,"tool_choice":%s,%s`,
+			v := s.send(http.MethodPost, "/v1/chat/completions", "", chatBody(fmt.Sprintf(`"temperature":1.5,"seed":%d,"max_tokens":190,"thinking_budget":10,"stop":["a","{","<"],"parallel_tool_calls":%t,"tool_choice":%s,%s`,
 				seed, seed%3 == 0, choice, tools)), http.StatusOK)
 			got := v["choices"].([]any)[0].(map[string]any)
 			calls, _ := got["message"].(map[string]any)["tool_calls"].([]any)

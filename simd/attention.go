@@ -22,7 +22,8 @@ type Attention struct {
 	Q           []float32 // [n, HeadDim], rotated
 	First, Last []int32   // n: query i sees positions First[i] to Last[i] inclusive
 	Scale       float32
-	SoftCap     float32 // if not 0, scores become SoftCap·tanh(score/SoftCap)
+	SoftCap     float32   // if not 0, scores become SoftCap·tanh(score/SoftCap)
+	Sinks       []float32 // [n], if not nil: scores of nothing, beside those of positions
 
 	Layout     KVLayout
 	Arena      []byte
@@ -140,6 +141,9 @@ func (at *Attention) Run(s *AttentionScratch) {
 		j := min(n, i+MaxChunkQueries)
 		t := *at
 		t.First, t.Last, t.Q, t.Out = at.First[i:j], at.Last[i:j], at.Q[i*hd:j*hd], at.Out[i*hd:j*hd]
+		if at.Sinks != nil {
+			t.Sinks = at.Sinks[i:j]
+		}
 		t.runTile(s)
 	}
 }
@@ -152,7 +156,7 @@ func (at *Attention) runTile(s *AttentionScratch) {
 	from, to := at.Chunks()
 	if to-from == 1 { // its sums are those of all
 		at.sumChunk(s, from)
-		s.chunk.finish(at.Out, n, dims, at.Layout.HeadDim)
+		s.chunk.finish(at, n, dims)
 		return
 	}
 	clear(s.all.total[:n])
@@ -163,7 +167,7 @@ func (at *Attention) runTile(s *AttentionScratch) {
 		at.sumChunk(s, c)
 		s.all.add(&s.chunk, n, dims)
 	}
-	s.all.finish(at.Out, n, dims, at.Layout.HeadDim)
+	s.all.finish(at, n, dims)
 }
 
 // RunChunk computes what queries, at most [MaxChunkQueries], get from one chunk,
@@ -191,7 +195,7 @@ func (at *Attention) Merge(parts []float32) {
 		p := part(parts, n, dims)
 		all.add(&p, n, dims)
 	}
-	all.finish(at.Out, n, dims, at.Layout.HeadDim)
+	all.finish(at, n, dims)
 }
 
 // add merges the sums of the next chunk, which it may overwrite.
@@ -218,16 +222,31 @@ func (a *sums) add(b *sums, n, dims int) {
 	}
 }
 
-// finish divides by the totals.
-func (a *sums) finish(out []float32, n, dims, headDim int) {
+// finish divides by the totals, with those of the sinks.
+func (a *sums) finish(at *Attention, n, dims int) {
+	headDim := at.Layout.HeadDim
 	for i := range n {
-		to := out[i*headDim:][:headDim]
+		to := at.Out[i*headDim:][:headDim]
 		if a.total[i] == 0 {
 			clear(to) // a query that sees nothing
 			continue
 		}
-		Scale(to, a.out[i*dims:][:headDim], 1/a.total[i])
+		factor := 1 / a.total[i]
+		if at.Sinks != nil {
+			factor = withSink(a.top[i], a.total[i], at.Sinks[i])
+		}
+		Scale(to, a.out[i*dims:][:headDim], factor)
 	}
+}
+
+// withSink is what sums relative to top are to be multiplied by, if there is a sink beside
+// what their total is of.
+func withSink(top, total, sink float32) float32 {
+	if sink <= top {
+		return 1 / (total + exp(sink-top))
+	}
+	f := exp(top - sink)
+	return f / fma(total, f, 1)
 }
 
 // setQueries copies the queries, times Scale, into tiles padded with zeros.

@@ -156,16 +156,16 @@ func (a *API) start(ctx context.Context, m *generate.Model, req *request) (*batc
 		expected = m.Expected(*req.prediction)
 	}
 	b.prompts = prompts
+	if err := b.score(ctx); err != nil {
+		return nil, err
+	}
 	for _, ids := range prompts {
-		scored, err := b.scores(ctx, ids)
-		if err != nil {
-			b.close()
-			return nil, err
-		}
-		b.scored = append(b.scored, scored)
 		for i := range req.candidates() {
 			g := req.generation(ids, i)
 			g.Form, g.Expected = form, expected
+			if req.toolChoice.mode == "required" {
+				g.Stop = nil // they end what is said, and nothing is
+			}
 			if req.reads(m) {
 				g.Shown = m.MarkerTokens()
 			}
@@ -249,7 +249,7 @@ func (b *batch) usage() usage {
 	for i, s := range b.streams {
 		got := s.Usage()
 		u.CompletionTokens += got.CompletionTokens
-		if i%b.req.candidates() == 0 {
+		if i%b.req.candidates() == 0 && b.scored == nil { // else all of the prompt was computed before
 			u.PromptDetails.CachedTokens += got.CachedTokens
 		}
 	}

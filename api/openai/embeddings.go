@@ -43,7 +43,7 @@ func textsFields[T any](of func(*T) *textsRequest) []fieldOf[T] {
 				of(r).model, err = decodeString(path, raw)
 				return err
 			}},
-		{Field{Name: "pooling", Type: "string", Range: "\"last\" or \"mean\"", Default: "what the model's file says, else \"last\"",
+		{Field{Name: "pooling", Type: "string", Range: "\"last\" or \"mean\"", Default: "models[].pooling, or what the model's file says, else \"last\"",
 			Behaviour: "How the hidden states of a text's tokens become one vector: that of the last, or their mean. Vectors have unit length."},
 			func(r *T, path string, raw json.RawMessage) *Error {
 				s, err := decodeString(path, raw)

@@ -8,6 +8,10 @@ import (
 	"github.com/inferflux/inferflux/generate"
 )
 
+// maxScores is how many log-probabilities of prompts are told at once: each takes some
+// hundred bytes.
+const maxScores = 1 << 19
+
 // promptScore is vLLM's entry for a token in prompt_logprobs.
 type promptScore struct {
 	Logprob float32 `json:"logprob"`
@@ -19,20 +23,29 @@ type promptScore struct {
 // itself and the likeliest in its place, by id.
 type promptScores []map[string]promptScore
 
-// scores asks for the log-probabilities of a prompt's tokens; nil unless they are wanted.
-func (b *batch) scores(ctx context.Context, prompt []int32) ([]generate.PromptToken, error) {
-	r := b.req
-	most := -1
+// score asks for the log-probabilities of the prompts' tokens, if they are wanted.
+func (b *batch) score(ctx context.Context) error {
+	r, most, field := b.req, -1, "logprobs"
 	if r.echo && r.wantLogprobs {
 		most = r.topLogprobs
 	}
-	if r.wantPrompt {
-		most = max(most, r.promptLogprobs)
+	if r.wantPrompt && r.promptLogprobs > most {
+		most, field = r.promptLogprobs, "prompt_logprobs"
 	}
 	if most < 0 {
-		return nil, nil
+		return nil
 	}
-	return b.model.PromptLogprobs(ctx, generate.Caller{Client: r.client, Tenant: r.tenant, Priority: r.priority}, prompt, most)
+	tokens := 0
+	for _, ids := range b.prompts {
+		tokens += len(ids)
+	}
+	if n := tokens * (1 + most); n > maxScores {
+		return badRequest(field, "%q of %d for %d tokens of prompts are %d log-probabilities, more than %d", field, most, tokens, n, maxScores)
+	}
+	by := generate.Caller{Client: r.client, Tenant: r.tenant, Priority: r.priority}
+	var err error
+	b.scored, err = b.model.PromptLogprobs(ctx, by, b.prompts, most)
+	return err
 }
 
 // promptLogprobs are those of prompt_logprobs.

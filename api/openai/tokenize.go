@@ -116,6 +116,9 @@ func (a *API) tokenize(_ context.Context, body []byte) (any, error) {
 		add = given["prompt"]
 	}
 	ids := m.Tokenizer().Encode([]int32{}, text, tokenizer.EncodeOptions{Special: r.parseSpecial, AddSpecial: add})
+	if len(ids) > maxValues {
+		return nil, badRequest("content", "the text has %d tokens, and no more than %d are told at once: cut it in parts", len(ids), maxValues)
+	}
 	answer := tokenized{Tokens: ids, Count: len(ids), MaxModelLen: m.Engine().Context()}
 	if r.withPieces {
 		pieces := make([]tokenPiece, len(ids))

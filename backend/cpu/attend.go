@@ -149,8 +149,16 @@ func (s *step) queries(o *op, t *queryTask, head int, l *lane) *simd.Attention {
 			l.first[i] = max(0, pos-int32(a.Window)+1)
 		}
 	}
+	var sinks []float32
+	if o.sinks != nil {
+		l.sinks = resize(l.sinks, n)
+		for i := range n {
+			l.sinks[i] = o.sinks.vector[head*group+i%group]
+		}
+		sinks = l.sinks
+	}
 	l.attention = simd.Attention{
-		First: l.first, Last: l.last, Scale: a.Scale, SoftCap: a.SoftCap,
+		First: l.first, Last: l.last, Scale: a.Scale, SoftCap: a.SoftCap, Sinks: sinks,
 		Layout: shape.KVLayout, Arena: s.e.kv.arena, Pages: s.Seqs[t.span].Pages,
 		PageStride: shape.pageBytes(), Offset: shape.block(a.Layer, head),
 	}

@@ -36,7 +36,7 @@ func TestContract(t *testing.T) {
 		}
 	}
 	// Those that compute what llama doesn't.
-	for _, name := range []string{"gemma2", "gemma3", "phi3-longrope", "olmo2", "smollm3", "starcoder2", "cohere2", "glm4", "ministral3", "qwen3moe", "mixtral", "glm4moe", "lfm2", "granitehybrid-moe", "qwen3next"} {
+	for _, name := range []string{"gemma2", "gemma3", "phi3-longrope", "olmo2", "smollm3", "starcoder2", "cohere2", "glm4", "ministral3", "qwen3moe", "mixtral", "glm4moe", "gpt-oss", "qwen2moe", "lfm2", "granitehybrid-moe", "qwen3next"} {
 		t.Run(name, func(t *testing.T) {
 			testContract(t, func(t testing.TB) checkpoint.Checkpoint { return modeltest.Open(t, name+".gguf") },
 				backend.LoadOptions{Threads: 2, MaxBatchTokens: 256, KVTokens: 2048})

@@ -29,6 +29,7 @@ type lane struct {
 	scratch     simd.AttentionScratch
 	q, out      []float32
 	first, last []int32
+	sinks       []float32
 	_           [64]byte
 }
 
@@ -234,7 +235,7 @@ func sigmoid(dst, x []float32) {
 // activate sets dst to act(gate)·up.
 func activate(act nn.Activation, dst, gate, up []float32) {
 	switch act {
-	case nn.SiLU:
+	case nn.SiLU, nn.ClampedSwiGLU: // the latter's halves were clamped
 		simd.SiLUMul(dst, gate, up)
 	case nn.GELUTanh:
 		simd.GELUTanhMul(dst, gate, up)

@@ -18,6 +18,7 @@ type routing struct {
 	shares []float32 // [rows, used]: their weights
 	pairOf []int32   // [rows, used]: their pairs
 	from   []int32   // [pairs]: rows
+	owner  []int32   // [pairs]: experts
 	busy   []busyExpert
 	starts []int32 // by expert
 	input  simd.Activations
@@ -40,7 +41,7 @@ func (s *step) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
 		return nn.Tensor{}
 	}
 	wide, ffn, set := up.experts[0].Rows(), down.experts[0].Cols(), s.set(a)
-	if m.Used < 1 || m.Used > m.Count || l.cols != m.Count || s.set(l) != set || wide != 2*ffn || m.Act > nn.GELU {
+	if m.Used < 1 || m.Used > m.Count || l.cols != m.Count || s.set(l) != set || wide != 2*ffn || m.Act > nn.GELU && m.Act != nn.ClampedSwiGLU {
 		return s.fail("%d of %d experts chosen by [%d, %d], from %d to %d by %d columns", m.Used, m.Count, l.rows, l.cols, a.cols, wide, ffn)
 	}
 	choose := op{kind: opChoose, a: l, experts: m}
@@ -49,10 +50,16 @@ func (s *step) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
 			return nn.Tensor{}
 		}
 	}
+	upBias, ok1 := s.biasOf(m.UpBias, m.Count*wide)
+	downBias, ok2 := s.biasOf(m.DownBias, m.Count*down.experts[0].Rows())
+	if !ok1 || !ok2 {
+		return nn.Tensor{}
+	}
 	rows := s.rows(set)
 	pairs := rows * m.Used
 	s.scores, s.chosen, s.shares = resize(s.scores, max(len(s.scores), rows*m.Count)), resize(s.chosen, max(len(s.chosen), pairs)), resize(s.shares, max(len(s.shares), pairs))
 	s.pairOf, s.from, s.starts = resize(s.pairOf, max(len(s.pairOf), pairs)), resize(s.from, max(len(s.from), pairs)), resize(s.starts, max(len(s.starts), m.Count+1))
+	s.owner = resize(s.owner, max(len(s.owner), pairs))
 
 	s.addRows(choose, set)
 	s.addPairs(phaseGroup, op{kind: opGroup, a: a, weight: up, experts: m}, min(1, rows), 0)
@@ -60,13 +67,22 @@ func (s *step) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
 	wideView := s.pairs(set, m.Used, wide)
 	s.addPairs(phaseExperts, op{kind: opExpertsUp, dst: wideView, weight: up}, 0, 0)
 	narrow := s.pairs(set, m.Used, ffn)
-	s.addPairs(phasePairs, op{kind: opExpertsGated, dst: narrow, a: wideView, weight: down, gate: m.Act}, pairs, wide)
+	s.addPairs(phasePairs, op{kind: opExpertsGated, dst: narrow, a: wideView, weight: down, gate: m.Act, bias: upBias}, pairs, wide)
 	out := s.pairs(set, m.Used, down.experts[0].Rows())
 	s.addPairs(phaseExperts, op{kind: opExpertsDown, dst: out, weight: down}, 0, 0)
 	t := s.newTensor(set, out.cols)
 	dst, _ := s.view(t)
-	s.addRows(op{kind: opCombine, dst: dst, a: out, experts: m}, set)
+	s.addRows(op{kind: opCombine, dst: dst, a: out, experts: m, bias: downBias}, set)
 	return t
+}
+
+// biasOf finds a vector that may be absent.
+func (s *step) biasOf(w nn.Weight, rows int) (b *weight, ok bool) {
+	if !w.Present() {
+		return nil, true
+	}
+	b = s.weight(w, false, rows)
+	return b, b != nil
 }
 
 // expertsOf finds the matrices of a mixture and checks their number and width; 0 means any
@@ -171,7 +187,7 @@ func (s *step) groupPairs(o *op, phase int) {
 	for i, e := range s.chosen[:pairs] {
 		at := starts[e]
 		starts[e]++
-		s.pairOf[i], s.from[at] = at, int32(i/m.Used)
+		s.pairOf[i], s.from[at], s.owner[at] = at, int32(i/m.Used), e
 	}
 	s.input.Reset(pairs, o.weight.experts[0].Cols())
 	for next := phase + 1; next <= phase+4; next++ {
@@ -195,7 +211,14 @@ func (s *step) computePairs(o *op, from, to int) {
 	if o.kind == opExpertsGated {
 		for i := from; i < to; i++ {
 			x := s.row(o.a, i)
-			activate(o.gate, s.row(o.dst, i), x[:len(x)/2], x[len(x)/2:])
+			if o.bias != nil {
+				simd.Add(x, x, o.bias.vector[int(s.owner[i])*len(x):][:len(x)])
+			}
+			gate, up := x[:len(x)/2], x[len(x)/2:]
+			if o.gate == nn.ClampedSwiGLU {
+				clampGated(gate, up)
+			}
+			activate(o.gate, s.row(o.dst, i), gate, up)
 		}
 		s.inner.Set(from, to, s.data(o.dst), o.dst.stride, ints, floats)
 		return
@@ -227,5 +250,18 @@ func (s *step) combine(dst []float32, o *op, r int) {
 	clear(dst)
 	for i := r * o.experts.Used; i < (r+1)*o.experts.Used; i++ {
 		simd.AddScaled(dst, s.row(o.a, int(s.pairOf[i])), s.shares[i])
+		if o.bias != nil {
+			simd.AddScaled(dst, o.bias.vector[int(s.chosen[i])*len(dst):][:len(dst)], s.shares[i])
+		}
+	}
+}
+
+// clampGated changes gate and up so that SiLU(gate)·up is their ClampedSwiGLU.
+func clampGated(gate, up []float32) {
+	for i, v := range gate {
+		gate[i] = nn.SwiGLUSlope * min(v, nn.SwiGLULimit)
+	}
+	for i, v := range up {
+		up[i] = (1 + max(-nn.SwiGLULimit, min(v, nn.SwiGLULimit))) / nn.SwiGLUSlope
 	}
 }

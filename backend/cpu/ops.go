@@ -223,7 +223,13 @@ func (s *step) Attend(q, k, v nn.Tensor, a nn.Attention) nn.Tensor {
 	t := s.newTensor(allRows, qv.cols)
 	dst, _ := s.view(t)
 	s.addRows(op{kind: opAppend, a: kv, b: vv, attention: a}, allRows)
-	s.addAttend(op{kind: opAttend, dst: dst, a: qv, attention: a, queryRowGroup: group})
+	attend := op{kind: opAttend, dst: dst, a: qv, attention: a, queryRowGroup: group}
+	if a.Sinks.Present() {
+		if attend.sinks = s.weight(a.Sinks, false, a.Heads); attend.sinks == nil {
+			return nn.Tensor{}
+		}
+	}
+	s.addAttend(attend)
 	return t
 }
 

@@ -123,6 +123,8 @@ type op struct {
 	queryRowGroup int // query heads that share a KV head
 	experts       *nn.Experts
 	correction    *weight // of the experts' scores; nil: none
+	sinks         *weight // of attention; nil: none
+	bias          *weight // of experts; nil: none
 	second, third *weight // of state's ops
 	conv          *nn.ShortConv
 	scan          *nn.SelectiveScan

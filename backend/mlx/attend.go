@@ -246,7 +246,22 @@ func (s *step) softmaxAttention(q, k, v mlx.Array, a nn.Attention, mask mlx.Arra
 	if causal {
 		mode = "causal"
 	}
-	return s.g.ScaledDotProductAttention(q, k, v, a.Scale, mode, mask, mlx.Array{})
+	return s.g.ScaledDotProductAttention(q, k, v, a.Scale, mode, mask, s.sinks(a))
+}
+
+// sinks are an attention's, or zero.
+func (s *step) sinks(a nn.Attention) mlx.Array {
+	if !a.Sinks.Present() {
+		return mlx.Array{}
+	}
+	p := s.weight(a.Sinks, false)
+	if p == nil {
+		return mlx.Array{}
+	}
+	if p.rows != a.Heads || a.SoftCap > 0 {
+		s.fail("%d sinks of %d heads, scores capped at %g", p.rows, a.Heads, a.SoftCap)
+	}
+	return s.g.AsType(p.vector, s.e.dtype)
 }
 
 // cappedAttention is attention whose scores become cap·tanh(score/cap), for which

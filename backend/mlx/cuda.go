@@ -81,6 +81,9 @@ func code(source string) string {
 
 // fits reports whether the kernels can do an attention.
 func (f *fused) fits(a nn.Attention) bool {
+	if a.Sinks.Present() {
+		return false
+	}
 	switch a.HeadDim {
 	case 32, 64, 128, 256:
 		return true

@@ -102,7 +102,7 @@ func (s *step) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
 		return nn.Tensor{}
 	}
 	set := s.values[x.Ref-1].set
-	if m.Used < 1 || m.Used > m.Count || logits.Cols != m.Count || s.values[logits.Ref-1].set != set || up.rows%2 != 0 || int(m.Act) >= len(s.e.gated) {
+	if m.Used < 1 || m.Used > m.Count || logits.Cols != m.Count || s.values[logits.Ref-1].set != set || up.rows%2 != 0 || int(m.Act) >= len(s.e.gated) && m.Act != nn.ClampedSwiGLU {
 		return s.fail("%d of %d experts chosen by [%d, %d]", m.Used, m.Count, logits.Rows, logits.Cols)
 	}
 	chosen, shares := s.choose(l, x.Rows, m)
@@ -121,15 +121,47 @@ func (s *step) Experts(x, logits nn.Tensor, m *nn.Experts) nn.Tensor {
 	}
 	y := s.g.Reshape(s.g.Take(a, from, 0), pairs, 1, x.Cols)
 	y = s.mulExperts(y, up.experts, index, sorted)
+	y = s.addBias(y, m.UpBias, index, m.Count, up.rows)
 	gate := s.g.Slice(y, []int{0, 0, 0}, []int{pairs, 1, ffn})
 	rest := s.g.Slice(y, []int{0, 0, ffn}, []int{pairs, 1, 2 * ffn})
-	y = s.mulExperts(s.e.gated[m.Act].on(s.g, gate, rest, s.recording), down.experts, index, sorted)
-	y = s.g.Reshape(y, pairs, down.rows)
+	act := m.Act
+	if act == nn.ClampedSwiGLU {
+		act, gate, rest = nn.SiLU, s.clampGate(gate), s.clampUp(rest)
+	}
+	y = s.mulExperts(s.e.gated[act].on(s.g, gate, rest, s.recording), down.experts, index, sorted)
+	y = s.g.Reshape(s.addBias(y, m.DownBias, index, m.Count, down.rows), pairs, down.rows)
 	if sorted {
 		y = s.g.Take(y, back, 0)
 	}
 	y = s.g.Multiply(s.g.Reshape(y, x.Rows, m.Used, down.rows), s.g.Reshape(s.g.AsType(shares, s.e.dtype), x.Rows, m.Used, 1))
 	return s.computed(set, s.g.Sum(y, false, 1), down.rows)
+}
+
+// clampGate and clampUp change the halves so that SiLU(gate)·up is their ClampedSwiGLU.
+func (s *step) clampGate(x mlx.Array) mlx.Array {
+	x = s.g.Minimum(x, s.g.Scalar(nn.SwiGLULimit, s.e.dtype))
+	return s.g.Multiply(x, s.g.Scalar(nn.SwiGLUSlope, s.e.dtype))
+}
+
+func (s *step) clampUp(x mlx.Array) mlx.Array {
+	x = s.g.Maximum(s.g.Minimum(x, s.g.Scalar(nn.SwiGLULimit, s.e.dtype)), s.g.Scalar(-nn.SwiGLULimit, s.e.dtype))
+	return s.g.Multiply(s.g.Add(x, s.g.Scalar(1, s.e.dtype)), s.g.Scalar(1/nn.SwiGLUSlope, s.e.dtype))
+}
+
+// addBias adds to each pair's row [pairs, 1, cols] its expert's bias, if there are any.
+func (s *step) addBias(y mlx.Array, w nn.Weight, index mlx.Array, count, cols int) mlx.Array {
+	if !w.Present() {
+		return y
+	}
+	p := s.weight(w, false)
+	if p == nil {
+		return y
+	}
+	if p.rows != count*cols {
+		s.fail("a bias of %d for %d experts of %d columns", p.rows, count, cols)
+		return y
+	}
+	return s.g.Add(y, s.g.ExpandDims(s.g.Take(s.g.Reshape(p.vector, count, cols), index, 0), 1))
 }
 
 // expertsOf finds the matrices of a mixture and checks their number and width.

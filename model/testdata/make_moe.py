@@ -11,7 +11,7 @@ import hashlib, json, math, sys
 import numpy as np
 import torch
 import transformers as hf
-from gguf import ExpertGatingFuncType, GGUFWriter
+from gguf import ExpertGatingFuncType, GGUFWriter, RopeScalingType
 from make import BASE, HERE, MERGES, POSITIONS, SPECIAL, TEMPLATE, TOKENS, VOCAB, permute, rope, write_folder
 
 GQA = {**BASE, "num_key_value_heads": 2, "rope_parameters": rope(10000.0), "tie_word_embeddings": False}
@@ -30,13 +30,23 @@ MODELS = {
     "glm4moe": dict(cls="Glm4Moe", arch="glm4moe", config={**GQA, "head_dim": 16, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
                                                           "first_k_dense_replace": 1, "routed_scaling_factor": 1.5, "norm_topk_prob": True, "use_qk_norm": True, "attention_bias": True,
                                                           "num_nextn_predict_layers": 0, "rope_parameters": rope(10000.0, partial_rotary_factor=0.5)}),
+    # Sinks, biases everywhere, a cut activation, windows in every other layer, and YaRN whose bounds
+    # aren't rounded.
+    "gpt-oss": dict(cls="GptOss", arch="gpt-oss", config={**GQA, "num_hidden_layers": 2, "head_dim": 16, "intermediate_size": 32, "num_local_experts": 6, "num_experts_per_tok": 2,
+                                                         "sliding_window": 12, "rope_parameters": rope(10000.0, rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
+                                                                                                       original_max_position_embeddings=64)}),
+    # A shared expert with a gate; biases of queries, keys and values.
+    "qwen2moe": dict(cls="Qwen2Moe", arch="qwen2moe", config={**GQA, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40,
+                                                             "norm_topk_prob": False}),
 }
 
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 PARTS = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate": "ffn_gate_inp",
          "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
-         "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp"}
+         "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp",
+         "mlp.router": "ffn_gate_inp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+         "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp", "self_attn.sinks": "attn_sinks"}
 
 
 def write(path, arch, cfg, state, permuted):
@@ -67,7 +77,16 @@ def write(path, arch, cfg, state, permuted):
         w.add_expert_weights_norm(cfg.norm_topk_prob)
         w.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
         w.add_leading_dense_block_count(cfg.first_k_dense_replace)
-    if arch in ("qwen3moe", "glm4moe"):
+    if arch == "gpt-oss":
+        parts = {**PARTS, "post_attention_layernorm": "post_attention_norm"}
+        w.add_expert_feed_forward_length(cfg.intermediate_size)
+        w.add_sliding_window(cfg.sliding_window)
+        w.add_rope_scaling_type(RopeScalingType.YARN)
+        w.add_rope_scaling_factor(cfg.rope_parameters["factor"])
+        w.add_rope_scaling_orig_ctx_len(cfg.rope_parameters["original_max_position_embeddings"])
+    if arch == "qwen2moe":
+        w.add_expert_shared_feed_forward_length(cfg.shared_expert_intermediate_size)
+    if arch in ("qwen2moe", "qwen3moe", "glm4moe"):
         w.add_expert_feed_forward_length(cfg.moe_intermediate_size)
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("smollm")
@@ -82,7 +101,7 @@ def write(path, arch, cfg, state, permuted):
     def add(name, a, leaf=".weight"):
         # Routers stay in float32, as in llama.cpp's files.
         a = np.ascontiguousarray(a)
-        w.add_tensor(name + leaf, a.astype(np.float16) if a.ndim > 1 and not name.endswith("gate_inp") else a)
+        w.add_tensor(name + leaf, a.astype(np.float16) if a.ndim > 1 and leaf == ".weight" and not name.endswith("gate_inp") else a)
 
     for name, t in state.items():
         a = t.numpy().astype(np.float32)
@@ -92,7 +111,15 @@ def write(path, arch, cfg, state, permuted):
             continue
         _, _, layer, stem = stem.split(".", 3)
         block = f"blk.{layer}."
-        if stem == "mlp.experts.gate_up_proj":
+        if arch == "gpt-oss" and stem.startswith("mlp.experts."):
+            # Transposed, and gate and up by turns.
+            leaf, a = (".bias", a) if stem.endswith("_bias") else (".weight", a.transpose(0, 2, 1))
+            if "gate_up" in stem:
+                add(block + "ffn_gate_exps", a[:, ::2], leaf)
+                add(block + "ffn_up_exps", a[:, 1::2], leaf)
+            else:
+                add(block + "ffn_down_exps", a, leaf)
+        elif stem == "mlp.experts.gate_up_proj":
             half = a.shape[1] // 2
             add(block + "ffn_gate_exps", a[:, :half])
             add(block + "ffn_up_exps", a[:, half:])
@@ -125,6 +152,10 @@ def main():
             for key, p in model.named_parameters():
                 if "norm" in key:
                     p.copy_(1 + 0.2 * torch.randn_like(p))
+                elif key.endswith(("sinks", "_bias")):
+                    p.copy_(torch.randn_like(p))
+                elif cls == "GptOss" and "gate_up" in key:
+                    p.copy_(torch.randn_like(p) * 5 / math.sqrt(p.shape[1]))  # some are cut off
                 else:
                     p.copy_(torch.randn_like(p) * 1.3 / math.sqrt(p.shape[-1]))
                 p.copy_(p.half())

@@ -95,8 +95,13 @@ func (l *loader) load(ctx context.Context, m config.Model) (loaded *generate.Mod
 	if options.Speculation, closeDraft, err = l.speculation(ctx, m, tok, choice); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	pooling := generate.Pooling(m.Pooling)
+	if m.Pooling == "auto" {
+		pooling = ""
+	}
 	return generate.New(generate.ModelOptions{
-		ID: m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
+		Pooling: pooling,
+		ID:      m.ID, Aliases: m.Aliases, File: path, Created: time.Now(), Tokenizer: tok, Template: template, Dialect: meaning,
 		Engine: e, Choice: choice, Close: func() error { return errors.Join(closeDraft(), c.Close()) },
 		Scheduler: options,
 	}), nil
