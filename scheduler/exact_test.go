@@ -157,7 +157,7 @@ func TestCachedEqualsUncached(t *testing.T) {
 // The same of a model with layers whose state can't be shortened: what is held is used as far
 // as a state was kept.
 func TestCachedEqualsUncachedOfHybrids(t *testing.T) {
-	playSchedules(t, "cpu", "lfm2", 1024, 12, 30, exactly)
+	playSchedules(t, "cpu", "granitehybrid", 1024, 12, 30, exactly)
 }
 
 // The same on MLX, in float32, to the token.
