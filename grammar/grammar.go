@@ -169,6 +169,9 @@ func compile(ctx context.Context, spec Spec) (p *program, err error) {
 			panic(abort{fmt.Errorf("unknown kind of constraint %q: it must be one of %s", spec.Kind, strings.Join(kinds, ", "))})
 		}
 	})
+	if e := new(SyntaxError); errors.As(err, &e) && e.Kind == "" {
+		e.Kind = spec.Kind // of what is found where all notations are the same
+	}
 	return p, err
 }
 

@@ -204,7 +204,7 @@ func checkRecursion(lim *budget, rules []*dfa, name func(int) string) {
 				case 0:
 					stack = append(stack, int(r))
 				case open:
-					panic(abort{fmt.Errorf("rule %q is left-recursive: it can run itself before anything is read; write it with a repetition", name(int(r)))})
+					panic(abort{&SyntaxError{Reason: fmt.Sprintf("rule %q is left-recursive: it can run itself before anything is read; write it with a repetition", name(int(r)))}})
 				}
 			})
 		}
