@@ -196,7 +196,6 @@ func TestOtherForms(t *testing.T) {
 		{`"grammar":"root ::= x"`, "grammar", "x"},
 		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"dependentThings":1}}}}}`, "response_format.json_schema.schema", "/properties/a"},
 		{`"guided_json":{"type":"string","enum":[1]}`, "guided_json", "no text"},
-		{`"guided_json":{},"tools":[{"type":"function","function":{"name":"f"}}]`, "guided_json", "together with"},
 	} {
 		a := s.chat(c.field)
 		e := a.json().Error
