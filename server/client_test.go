@@ -12,6 +12,8 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"github.com/inferflux/inferflux/generate"
+	"github.com/inferflux/inferflux/scheduler"
 	"github.com/inferflux/inferflux/server"
 )
 
@@ -128,6 +130,17 @@ func TestOpenAINode(t *testing.T) {
 
 func TestOpenAINodeAgent(t *testing.T) {
 	runNode(t, agentSite(t, agentScript, toolTemplate), "agent.mjs")
+}
+
+// Its helpers for answers in a form, with a random model.
+func TestOpenAINodeParse(t *testing.T) {
+	s := newSite(t, siteOptions{model: func(o scheduler.Options) *generate.Model { return speaking(t, o, "none") }})
+	runNode(t, s, "parse.mjs")
+}
+
+// Another maker's agents.
+func TestAISDKAgent(t *testing.T) {
+	runNode(t, agentSite(t, agentScript, toolTemplate), "ai-sdk.mjs")
 }
 
 func runNode(t *testing.T, s *site, script string) {
