@@ -13,6 +13,7 @@ import torch
 import transformers as hf
 from gguf import ExpertGatingFuncType, GGUFWriter, RopeScalingType
 from make import BASE, HERE, MERGES, POSITIONS, SPECIAL, TEMPLATE, TOKENS, VOCAB, permute, rope, write_folder
+from safetensors.torch import load_file, save_file
 
 GQA = {**BASE, "num_key_value_heads": 2, "rope_parameters": rope(10000.0), "tie_word_embeddings": False}
 GRANITE = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.3, "logits_scaling": 0.5}
@@ -46,6 +47,9 @@ MODELS = {
     "granitemoe": dict(cls="GraniteMoe", arch="granitemoe", permute=True, config={**GQA, **GRANITE, "intermediate_size": 24, "num_local_experts": 6, "num_experts_per_tok": 3}),
     "granitemoe-shared": dict(cls="GraniteMoeShared", arch="granitemoe", permute=True, config={**GQA, **GRANITE, "intermediate_size": 24, "num_local_experts": 6, "num_experts_per_tok": 2,
                                                                                               "shared_intermediate_size": 40}),
+    # Experts in OpenAI's MXFP4, two groups in a row of down.
+    "mlx/gpt-oss-openai": dict(cls="GptOss", blocks=True, config={**GQA, "num_hidden_layers": 2, "head_dim": 16, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2,
+                                                              "sliding_window": 12, "rope_parameters": rope(10000.0)}),
 }
 
 NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
@@ -163,6 +167,30 @@ def write(path, arch, cfg, state, permuted, split):
     w.close()
 
 
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def draw_blocks(p):
+    """Random MXFP4 for p [experts, in, out], which becomes what it stands for."""
+    experts, cols, rows = p.shape
+    codes = torch.randint(0, 16, (experts, rows, cols // 32, 32))
+    scales = torch.randint(122, 126, (experts, rows, cols // 32))
+    p.copy_((E2M1[codes] * torch.exp2(scales.float() - 127)[..., None]).reshape(experts, rows, cols).transpose(1, 2))
+    return (codes[..., ::2] | codes[..., 1::2] << 4).to(torch.uint8), scales.to(torch.uint8)
+
+
+def write_blocks(folder, blocks):
+    """Puts blocks and scales in the place of a folder's matrices of experts."""
+    path, about = folder / "model.safetensors", folder / "config.json"
+    state = {k: v for k, v in load_file(path).items() if k not in blocks}
+    for name, (codes, scales) in blocks.items():
+        state |= {name + "_blocks": codes, name + "_scales": scales}
+    save_file(state, path, {"format": "pt"})
+    config = json.loads(about.read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
+    about.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def main():
     wanted = sys.argv[1:] or MODELS
     for seed, (name, how) in enumerate(MODELS.items()):
@@ -174,8 +202,12 @@ def main():
         cfg._attn_implementation = "eager"
         cfg._experts_implementation = "eager"
         model = getattr(hf, cls + "ForCausalLM")(cfg).float().eval()
+        blocks = {}
         with torch.no_grad():
             for key, p in model.named_parameters():
+                if how.get("blocks") and key.endswith("_proj") and "experts" in key:
+                    blocks[key] = draw_blocks(p)
+                    continue
                 if "norm" in key:
                     p.copy_(1 + 0.2 * torch.randn_like(p))
                 elif key.endswith(("sinks", "_bias")):
@@ -196,6 +228,8 @@ def main():
             write(path, how["arch"], cfg, model.state_dict(), how.get("permute", False), how.get("split", False))
             about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         write_folder(HERE / name, model, torch.float16)
+        if blocks:
+            write_blocks(HERE / name, blocks)
         logits.astype("<f4").tofile(HERE / f"{name}.f32")
         (HERE / f"{name}.json").write_text(json.dumps(about) + "\n")
         print(f"{name}: logits in [{logits.min():.2f}, {logits.max():.2f}], {sum(f.stat().st_size for f in (HERE / name).iterdir())} bytes")
