@@ -2,7 +2,6 @@ package model
 
 import (
 	"math"
-	"strings"
 
 	"github.com/inferflux/inferflux/checkpoint"
 	"github.com/inferflux/inferflux/nn"
@@ -48,27 +47,7 @@ func defineGraniteHybrid(p *Params) Definition {
 		d.names.down.HF = "model.layers.%d.shared_mlp.output_linear"
 	}
 	if p.IntOr(keyExperts, 0, 0, maxExperts) > 0 {
-		const block = "block_sparse_moe"
-		d.readMixture(p, mixture{
-			router: Name{"blk.%d.ffn_gate_inp.weight", "model.layers.%d." + block + ".router.layer.weight"},
-			gate:   expertNames("ffn_gate_exps", block, "gate_proj", ""),
-			up:     expertNames("ffn_up_exps", block, "up_proj", ""),
-			gateUp: ExpertPart{Stacked: Name{"", "model.layers.%d." + block + ".input_linear.weight"}},
-			down:   expertNames("ffn_down_exps", block, "down_proj", ""),
-			// A softmax over the logits of those chosen.
-			normalize:  true,
-			sharedGate: Name{"blk.%d.ffn_gate_shexp.weight", "model.layers.%d.shared_mlp.gate_proj.weight"},
-			sharedUp:   Name{"blk.%d.ffn_up_shexp.weight", "model.layers.%d.shared_mlp.up_proj.weight"},
-			sharedDown: Name{"blk.%d.ffn_down_shexp.weight", "model.layers.%d.shared_mlp.output_linear.weight"},
-			sharedBoth: Name{"", "model.layers.%d.shared_mlp.input_linear.weight"},
-			sharedFFN:  p.IntOr(keySharedFFN, 1024, 1, maxWidth),
-		}, keyExperts, ffn, everyLayer)
-		for _, n := range []*ExpertPart{&d.mixture.gate, &d.mixture.up, &d.mixture.down} {
-			n.Each = Name{}
-		}
-		if _, stacked := p.c.Tensor("model.layers.0." + block + ".output_linear.weight"); stacked {
-			d.mixture.down.Stacked.HF = strings.Replace(d.mixture.gateUp.Stacked.HF, "input", "output", 1)
-		}
+		d.mixGranite(p, ffn, p.IntOr(keySharedFFN, 1024, 1, maxWidth))
 	}
 	m := d.readMamba(p)
 	for i, attends := range d.attends(p, "mamba", "linear_attention") {

@@ -38,7 +38,7 @@ type ExpertPart struct {
 	Rows          int
 	// Columns is a tensor [count, in, Every·Rows], floating-point, of which column
 	// From + Every·r is row r of the matrices: some checkpoints have them transposed,
-	// and two of them alternate.
+	// and two of them alternate. A quantized one is [count, Every·Rows, in], of which rows are taken.
 	Columns     Name
 	From, Every int
 }
@@ -107,6 +107,9 @@ func (w *Weights) Experts(count, in int, parts ...ExpertPart) nn.Weight {
 // columns adds a part that is stored transposed to each expert's.
 func (w *Weights) columns(experts [][]tensor.Tensor, in int, p ExpertPart) bool {
 	all := p.Every * p.Rows
+	if t, _ := w.c.Tensor(p.Columns.in(w.c.Format(), w.layer)); t.Packed != nil {
+		return w.alternate(experts, in, p)
+	}
 	t, ok := w.tensor(p.Columns.in(w.c.Format(), w.layer), len(experts), in, all)
 	if !ok {
 		return false
@@ -132,6 +135,37 @@ func (w *Weights) columns(experts [][]tensor.Tensor, in int, p ExpertPart) bool 
 				}
 			}
 		}
+		experts[e] = append(experts[e], to)
+	}
+	return true
+}
+
+// alternate adds every Every-th row, from From on, of a quantized part to each expert's.
+func (w *Weights) alternate(experts [][]tensor.Tensor, in int, p ExpertPart) bool {
+	t, ok := w.tensor(p.Columns.in(w.c.Format(), w.layer), len(experts), p.Every*p.Rows, in)
+	if !ok {
+		return false
+	}
+	every := func(data []byte) []byte {
+		if w.l == nil || p.Every == 1 {
+			return data
+		}
+		size := len(data) / (p.Every * p.Rows)
+		taken := make([]byte, 0, p.Rows*size)
+		for r := range p.Rows {
+			at := (p.From + p.Every*r) * size
+			taken = append(taken, data[at:at+size]...)
+		}
+		return taken
+	}
+	for e := range experts {
+		to := t.Index(e)
+		packed := *to.Packed
+		packed.Scales.Shape, packed.Scales.Data = []int{p.Rows, in / packed.Group}, every(packed.Scales.Data)
+		if packed.Biases.Data != nil {
+			packed.Biases.Shape, packed.Biases.Data = []int{p.Rows, in / packed.Group}, every(packed.Biases.Data)
+		}
+		to.Shape, to.Data, to.Packed = []int{p.Rows, in}, every(to.Data), &packed
 		experts[e] = append(experts[e], to)
 	}
 	return true

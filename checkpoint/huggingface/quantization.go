@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ type quantization struct {
 	packing                    // of every layer
 	layers  map[string]packing // but these
 	plain   map[string]bool    // and these, which were left as they are
+	blocks  bool               // OpenAI's MXFP4: X_blocks and X_scales are the matrix X
 }
 
 // of is how one layer was quantized.
@@ -52,7 +54,11 @@ func readQuantization(config []byte) (*quantization, error) {
 	members := raw.MLX
 	if members == nil {
 		members = raw.Other
-		if method, ok := members["quant_method"]; ok {
+		method, ok := members["quant_method"]
+		if string(method) == `"mxfp4"` {
+			return &quantization{blocks: true}, nil
+		}
+		if ok {
 			return nil, fmt.Errorf("the model is quantized by %s, which isn't supported: use the original, one that MLX quantized, or a GGUF file", method)
 		}
 	}
@@ -131,6 +137,17 @@ func join(arrays []array, q *quantization) ([]stored, error) {
 	for _, a := range arrays {
 		dot := strings.LastIndexByte(a.Name, '.')
 		layer, leaf := a.Name[:max(dot, 0)], a.Name[dot+1:]
+		if matrix, of, ok := blockArray(a.Name); ok && q.blocks && find(matrix+blockCodes) != nil && find(matrix+blockScales) != nil {
+			if of == blockCodes {
+				s, err := packBlocks(matrix, &a, find(matrix+blockScales))
+				if err != nil {
+					errs = append(errs, fmt.Errorf("tensor %q: %w", a.Name, err))
+					continue
+				}
+				all = append(all, s)
+			}
+			continue
+		}
 		codes, scales := quantized(layer)
 		if codes == nil || !slices.Contains([]string{"weight", "scales", "biases"}, leaf) {
 			all = append(all, stored{entry: a.Entry, tensor: a.tensor(), arrays: []array{a}})
@@ -178,5 +195,39 @@ func pack(layer string, q *quantization, codes, scales, biases *array) (stored, 
 	made.entry = codes.Entry
 	made.entry.Type, made.entry.Shape = made.tensor.Type, shape
 	made.entry.Bits, made.entry.Group, made.entry.Beside = p.bits, p.group, beside
+	return made, nil
+}
+
+// The arrays of a matrix in OpenAI's MXFP4.
+const blockCodes, blockScales = "_blocks", "_scales"
+
+// blockArray is the matrix that an array's name says it is of, and which of its arrays.
+func blockArray(name string) (matrix, of string, ok bool) {
+	for _, of := range []string{blockCodes, blockScales} {
+		if matrix, ok := strings.CutSuffix(name, of); ok {
+			return matrix, of, true
+		}
+	}
+	return "", "", false
+}
+
+// packBlocks makes a matrix [..., out, in] of OpenAI's arrays: codes [..., out, in/32, 16], two
+// in a byte, the lower one first, and scales [..., out, in/32]. The bytes are those of MLX's mode.
+func packBlocks(name string, codes, scales *array) (stored, error) {
+	const group, groupBytes = 32, 16
+	n := len(codes.Shape)
+	if n < 3 || codes.Type != tensor.U8 || codes.Shape[n-1] != groupBytes || codes.Shape[n-2] > math.MaxInt/group {
+		return stored{}, fmt.Errorf("%s of the shape %v are not blocks of %d bytes", codes.Type, codes.Shape, groupBytes)
+	}
+	shape := slices.Clone(codes.Shape[:n-1])
+	shape[n-2] *= group
+	packed := tensor.Packed{Mode: tensor.MLXMXFP4.String(), Bits: 4, Group: group, Scales: scales.tensor()}
+	t, err := tensor.NewPacked(name, shape, codes.file.Data(codes.index), packed)
+	if err != nil {
+		return stored{}, err
+	}
+	made := stored{entry: codes.Entry, tensor: t, arrays: []array{*codes, *scales}}
+	made.entry.Name, made.entry.Type, made.entry.Shape = name, t.Type, shape
+	made.entry.Bits, made.entry.Group, made.entry.Beside = packed.Bits, group, []checkpoint.Entry{scales.Entry}
 	return made, nil
 }

@@ -44,6 +44,9 @@ func TestMLXFixtures(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
+	if x, _ := modeltest.Open(t, "mlx/gpt-oss-openai").Tensor("model.layers.0.mlp.experts.down_proj"); x.String() != "model.layers.0.mlp.experts.down_proj [4 32 64] mxfp4 4-bit/32" {
+		t.Errorf("OpenAI's blocks: %s", x)
+	}
 	if x, _ := modeltest.Open(t, "mlx/mixed").Tensor("model.layers.1.self_attn.o_proj.weight"); x.Type != tensor.BF16 {
 		t.Errorf("the layer that wasn't quantized: %v", x)
 	}
@@ -85,6 +88,10 @@ func TestQuantization(t *testing.T) {
 
 		{"no word of it", `"hidden_size": 64`, nil, `tensor "l.q.weight": it has scales, but config.json says nothing of quantization`},
 		{"said not to be", `"quantization": {"group_size": 32, "bits": 4, "l.q": false}`, nil, "says that it isn't quantized"},
+		{"OpenAI's blocks of another size", `"quantization_config": {"quant_method": "mxfp4"}`,
+			map[string]array{"l.up_blocks": {"U8", []int{2, 1, 8}, ""}, "l.up_scales": {"U8", []int{2, 1}, ""}}, `tensor "l.up_blocks": U8 of the shape [2 1 8] are not blocks of 16 bytes`},
+		{"OpenAI's scales of another shape", `"quantization_config": {"quant_method": "mxfp4"}`,
+			map[string]array{"l.up_blocks": {"U8", []int{2, 2, 16}, ""}, "l.up_scales": {"U8", []int{2, 1}, ""}}, `scales have the shape [2 1], expected [2 2]`},
 		{"another program", `"quantization_config": {"quant_method": "gptq", "bits": 4}`, nil, `the model is quantized by "gptq", which isn't supported`},
 		{"unknown mode", `"quantization": {"mode": "int3"}`, nil, `mode "int3" isn't known`},
 		{"unknown mode of a layer", `"quantization": {"group_size": 32, "bits": 4, "l.q": {"mode": "int3"}}`, nil, `quantization of l.q: mode "int3" isn't known`},
