@@ -67,3 +67,9 @@ func Holds(q *Sequence, id backend.SeqID) bool { return q.admitted && !q.over &&
 
 // Evict gives up all that is held.
 func (s *Stepper) Evict() (int, error) { return s.held.Clear(true, "") }
+
+// ReadHandover and HandoverHeader are how sequences are handed over.
+var (
+	ReadHandover   = readHandover
+	HandoverHeader = handoverHeader
+)
