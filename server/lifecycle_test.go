@@ -180,8 +180,10 @@ func TestSlowBody(t *testing.T) {
 // The read timeout is for the body alone: an answer may take longer.
 func TestLongAnswer(t *testing.T) {
 	engine := newFakeEngine()
-	engine.step = func(*backend.Batch) error { time.Sleep(5 * time.Millisecond); return nil }
-	s := newSite(t, siteOptions{engine: engine, server: server.Options{ReadTimeout: 20 * time.Millisecond, WriteTimeout: 20 * time.Millisecond}})
+	// Long enough that a busy machine keeps no single read or write waiting for it.
+	const limit = 400 * time.Millisecond
+	engine.step = func(*backend.Batch) error { time.Sleep(limit / 10); return nil }
+	s := newSite(t, siteOptions{engine: engine, server: server.Options{ReadTimeout: limit, WriteTimeout: limit}})
 	for _, more := range []string{``, `"stream":true`} {
 		if a := s.chat(more); !strings.Contains(string(a.body), " ten") {
 			t.Errorf("got %s", a.body)
